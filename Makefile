@@ -1,0 +1,44 @@
+# `make run` and `make test` are the two commands a newcomer needs; each does all its set-up.
+PYTHON ?= python3
+# What pip has been told about local wheel folders, uv has to be told again.
+empty :=
+comma := ,
+export UV_FIND_LINKS ?= $(subst $(empty) $(empty),$(comma),$(strip $(PIP_FIND_LINKS)))
+UV := .venv/bin/uv
+UV_VERSION := 0.13.9
+# No model hub is needed: the base model of the laptop recipe comes as a package.
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: run test unit lint format lock clean
+.DEFAULT_GOAL := run
+
+run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
+	.venv/bin/aria run laptop
+
+test: .venv/installed ## unit tests (seconds), then integration tests (minutes: real Ray, real vLLM)
+	.venv/bin/python -m pytest tests
+
+unit: .venv/installed
+	.venv/bin/python -m pytest tests/unit
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: .venv/installed
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(UV) pip install --python .venv --constraint requirements.lock --editable '.[cpu,dev]'
+	touch $@
+
+lock: .venv/installed ## pin every package again; the file names no package host
+	$(UV) pip compile pyproject.toml --extra cpu --extra dev --universal --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock --upgrade
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,1 @@
+"""Tool-calling Llamas on Ray: data, curriculum training, serving and proof."""

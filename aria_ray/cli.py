@@ -1,0 +1,153 @@
+"""The command line. Imports nothing heavy: `aria --help` answers at once."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from aria_ray.config import RunConfig, load_config
+from aria_ray.errors import AriaError
+
+DEFAULT_RECIPE = "laptop"
+DEFAULT_OUT = Path("aria_llama_final_output")
+
+app = typer.Typer(
+    name="aria",
+    help="Turn a base Llama into a served assistant that calls tools, and measure whether it is good enough.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RECIPE] [SECTION.KEY=VALUE]...", help="A recipe's name or file, then overrides.", show_default=False
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="Run directory.")]
+
+
+@app.command()
+def run(
+    arguments: Arguments = None,
+    out: Out = DEFAULT_OUT,
+    require_ready: Annotated[
+        bool, typer.Option("--require-ready", help="Exit 3 unless the verdict is 'production ready'.")
+    ] = False,
+) -> None:
+    """Everything, in order: dataset, training, endpoint, proof. Finished stages are reused."""
+    recipe, config = _resolve(arguments)
+    from aria_ray import pipeline
+    from aria_ray.report import render_text
+    from aria_ray.terminal import Terminal
+
+    terminal = Terminal()
+    report = pipeline.run(config, recipe, out, terminal)
+    terminal.line("\n" + render_text(report))
+    terminal.line(f"Everything is in {out}")
+    if require_ready and report.verdict != "production ready":
+        raise typer.Exit(3)
+
+
+@app.command()
+def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
+    """The dataset stage."""
+    _, config = _resolve(arguments)
+    from aria_ray import pipeline
+    from aria_ray.terminal import Terminal
+
+    out = out.absolute()
+    pipeline.check(config, out)
+    with pipeline.ray_session():
+        pipeline.make_dataset(config, out, Terminal())
+
+
+@app.command()
+def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
+    """The training stage; the dataset must be there."""
+    _, config = _resolve(arguments)
+    from aria_ray import pipeline
+    from aria_ray.terminal import Terminal
+
+    out = out.absolute()
+    pipeline.check(config, out)
+    dataset = pipeline.finished_stages(config, out, ("dataset",))["dataset"]
+    with pipeline.ray_session():
+        pipeline.train_model(config, dataset, out, Terminal())
+
+
+@app.command()
+def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
+    """Serve the trained model until Ctrl-C; training must be done."""
+    _, config = _resolve(arguments)
+    from aria_ray import pipeline
+    from aria_ray.terminal import Terminal
+
+    out = out.absolute()
+    terminal = Terminal()
+    pipeline.finished_stages(config, out, ("dataset", "training"))
+    pipeline.check_port(config.serving)
+    with pipeline.ray_session(), pipeline.endpoint(config, out / pipeline.MODEL, terminal) as (url, model):
+        terminal.line(f"Serving model '{model}' at {url}; Ctrl-C stops it.")
+        signal.pause()
+
+
+@app.command()
+def validate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
+    """The validation stage, against a live endpoint; training must be done."""
+    _, config = _resolve(arguments)
+    from aria_ray import pipeline
+    from aria_ray.terminal import Terminal
+
+    out = out.absolute()
+    pipeline.check(config, out)
+    stages = pipeline.finished_stages(config, out, ("dataset", "training"))
+    with pipeline.ray_session():
+        pipeline.validate_model(config, stages["dataset"], stages["training"], out, Terminal())
+
+
+@app.command()
+def report(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
+    """Write the report again from the finished stages, and print it."""
+    recipe, config = _resolve(arguments)
+    from aria_ray import pipeline
+    from aria_ray.report import render_text
+
+    out = out.absolute()
+    stages = pipeline.finished_stages(config, out, pipeline.STAGES)
+    typer.echo(render_text(pipeline.make_report(config, recipe, stages, out)))
+
+
+@app.command()
+def config(arguments: Arguments = None) -> None:
+    """The resolved configuration, as YAML."""
+    _, resolved = _resolve(arguments)
+    typer.echo(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+
+
+def main() -> None:
+    """Run the command line. Bad input is one line and exit 2; anything else that goes wrong shows its traceback."""
+    # A batch system ends a job with SIGTERM: take the same way out as Ctrl-C, so that the endpoint comes down.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        app()
+    except AriaError as error:
+        typer.echo(f"aria: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("aria: stopped", err=True)
+        sys.exit(130)
+
+
+def _resolve(arguments: list[str] | None) -> tuple[str, RunConfig]:
+    """The recipe (the first argument unless it is an override) and its configuration."""
+    given = list(arguments or ())
+    recipe = given.pop(0) if given and "=" not in given[0] else DEFAULT_RECIPE
+    return recipe, load_config(recipe, given)

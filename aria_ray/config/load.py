@@ -1,0 +1,92 @@
+"""From a recipe and `section.key=value` overrides to one validated configuration."""
+
+import difflib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from aria_ray.config.schema import RunConfig
+from aria_ray.errors import ConfigError
+
+_RECIPES = resources.files("aria_ray.config").joinpath("recipes")
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The recipes shipped with the package."""
+    return tuple(sorted(item.name.removesuffix(".yaml") for item in _RECIPES.iterdir() if item.name.endswith(".yaml")))
+
+
+def load_config(recipe: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a recipe (a shipped name, or a path to a YAML file) with overrides applied in order.
+
+    Raises:
+        ConfigError: no such recipe, not YAML, an override without `=`, or a value that the schema refuses.
+    """
+    tree = _read_recipe(recipe)
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, recipe)) from None
+
+
+def _read_recipe(recipe: str) -> dict[str, Any]:
+    if recipe in recipe_names():
+        text = _RECIPES.joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
+    elif Path(recipe).is_file():
+        text = Path(recipe).read_text(encoding="utf-8")
+    else:
+        close = difflib.get_close_matches(recipe, recipe_names(), n=1)
+        hint = f"did you mean {close[0]}?" if close else "give a path to a YAML file or one of those."
+        raise ConfigError(f"recipe '{recipe}' is neither a file nor one of {', '.join(recipe_names())}; {hint}")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe '{recipe}' must be YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"recipe '{recipe}' must be a YAML mapping of sections (model, dataset, ...)")
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not all(dotted.split(".")):
+        raise ConfigError(f"override '{override}' must look like section.key=value, e.g. dataset.num_templates=100")
+    *parents, leaf = dotted.split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"override '{override}': '{parent}' is a value, not a section")
+    try:
+        node[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override '{override}': the value must be YAML: {' '.join(str(error).split())}") from None
+
+
+def _explain(error: ValidationError, recipe: str) -> str:
+    problems = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "recipe"
+        if item["type"] == "extra_forbidden":
+            problems.append(f"{where}: no such key{_suggest(item['loc'])}")
+        elif item["type"] == "missing":
+            problems.append(f"{where}: is required; set it in the recipe or with {where}=VALUE")
+        else:
+            problems.append(f"{where}: {item['msg'].removeprefix('Value error, ')} (got {str(item['input'])[:80]!r})")
+    return f"recipe '{recipe}': " + "; ".join(problems) + f". `aria config {recipe}` shows the keys."
+
+
+def _suggest(location: tuple[int | str, ...]) -> str:
+    model: Any = RunConfig
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else None
+    known = list(getattr(model, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean {close[0]}?)" if close else f" (there are: {', '.join(known)})" if known else ""

@@ -1,0 +1,156 @@
+"""What a recipe can say. One class per section; validators check and never repair."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = float
+"""A fraction, 0 to 1."""
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """The base model."""
+
+    source: str = Field(min_length=1)
+    """A directory in Hugging Face layout, a Hub id, `package:NAME` (weights in a Python package) or `random:tiny`."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class DatasetConfig(Section):
+    """How many rows of what."""
+
+    seed: int = 0
+    num_templates: int = Field(gt=0)
+    """Base templates: an intent in one phrasing."""
+    augmentations: int = Field(default=5, ge=1, le=5)
+    """Rows made from each base template, each with its own augmentation."""
+    num_workers: int = Field(default=2, gt=0)
+    """Ray Data tasks at a time. The rows do not depend on it."""
+
+
+class LoraConfig(Section):
+    """The adapter (LoRA, arXiv 2106.09685): scale is alpha / rank."""
+
+    rank: int = Field(default=16, gt=0)
+    alpha: float = Field(default=32, gt=0)
+    dropout: Share = Field(default=0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class StageConfig(Section):
+    """One curriculum stage."""
+
+    name: Literal["foundation", "application", "integration", "mastery"]
+    learning_rate_multiplier: float = Field(gt=0)
+    target: Share = Field(gt=0, le=1)
+    """Held-out decision accuracy at which the stage ends early."""
+    minimum: Share = Field(gt=0, le=1)
+    """Held-out decision accuracy below which the gate fails."""
+    steps_share: Share = Field(gt=0, le=1)
+    """This stage's share of the optimizer steps."""
+
+
+DEFAULT_STAGES = (
+    StageConfig(name="foundation", learning_rate_multiplier=1.2, target=0.75, minimum=0.65, steps_share=0.25),
+    StageConfig(name="application", learning_rate_multiplier=1.0, target=0.80, minimum=0.70, steps_share=0.25),
+    StageConfig(name="integration", learning_rate_multiplier=0.8, target=0.82, minimum=0.75, steps_share=0.25),
+    StageConfig(name="mastery", learning_rate_multiplier=0.6, target=0.85, minimum=0.80, steps_share=0.25),
+)
+
+
+class TrainingConfig(Section):
+    """The four-stage curriculum."""
+
+    seed: int = 0
+    num_workers: int = Field(default=1, gt=0)
+    cpus_per_worker: int = Field(default=2, gt=0)
+    use_gpu: bool = False
+    num_steps: int = Field(gt=0)
+    """Optimizer steps over all stages."""
+    tokens_per_step: int = Field(gt=0)
+    """Tokens (padding not counted) that one worker packs into one optimizer step."""
+    max_tokens: int = Field(gt=0)
+    """Tokens of one packed row; a longer example is dropped and counted."""
+    learning_rate: float = Field(gt=0)
+    warmup_share: Share = Field(default=0.1, ge=0, lt=1)
+    """Share of a stage's steps spent warming up."""
+    replay_share: Share = Field(default=0.1, ge=0, lt=1)
+    """Share of a stage's examples drawn from earlier stages."""
+    evaluations_per_stage: int = Field(default=2, gt=0)
+    evaluation_examples: int = Field(default=64, gt=0)
+    patience: int = Field(default=2, gt=0)
+    """Evaluations without improvement after which a stage ends early."""
+    on_gate_failure: Literal["continue", "stop"] = "continue"
+    lora: LoraConfig = LoraConfig()
+    stages: tuple[StageConfig, ...] = DEFAULT_STAGES
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"stages ({', '.join(names)}) must be one or more and each once")
+        total = sum(stage.steps_share for stage in self.stages)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"steps_share of the stages adds up to {total:.3f}, must be 1")
+        if self.num_steps < len(names):
+            raise ValueError(f"num_steps ({self.num_steps}) must be at least one per stage ({len(names)})")
+        if self.max_tokens > self.tokens_per_step:
+            raise ValueError(f"tokens_per_step ({self.tokens_per_step}) must be at least max_tokens ({self.max_tokens})")
+        return self
+
+
+class ServingConfig(Section):
+    """Where the endpoint runs. How it serves is in the Ray Serve file."""
+
+    file: str = "serve/laptop.yaml"
+    """Ray Serve config, the same that `serve run` takes; a path, or the name of one shipped with the project."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    ready_timeout_s: float = Field(default=600, gt=0)
+
+
+class TargetsConfig(Section):
+    """What counts as met. A criterion without a target is shown, not judged, and brings nothing to the verdict."""
+
+    output_tokens_per_s: float = Field(gt=0)
+    train_step_ms: float | None = Field(default=None, gt=0)
+    memory_reduction: Share = 0.70
+    compute_utilization: Share = 0.80
+    stability_cv: float = 0.15
+    """Largest coefficient of variation of throughput under sustained load."""
+    accuracy: Share = 0.85
+    tool_compliance: Share = 0.80
+
+
+class ValidationConfig(Section):
+    """What is measured against the endpoint."""
+
+    num_cases: int = Field(gt=0)
+    """Held-out conversations for accuracy (fewer if the test split is smaller)."""
+    compare_base: bool = True
+    """Whether the base model is served and put through the same cases."""
+    concurrency: int = Field(default=8, gt=0)
+    """Requests in flight in the concurrent load."""
+    load_requests: int = Field(default=32, gt=0)
+    output_tokens: int = Field(default=64, gt=0)
+    """Tokens of each answer in the load measurements."""
+    stability_s: float = Field(default=30, gt=0)
+    """Length of the sustained load."""
+    request_timeout_s: float = Field(default=120, gt=0)
+    targets: TargetsConfig
+
+
+class RunConfig(Section):
+    """A whole recipe."""
+
+    model: ModelConfig
+    dataset: DatasetConfig
+    training: TrainingConfig
+    serving: ServingConfig = ServingConfig()
+    validation: ValidationConfig

@@ -1,0 +1,211 @@
+"""Templates: intents with their phrasings, and the splits they fall into.
+
+A *family* is an intent in one phrasing, a *base template* is a family in one frame. Splits are by family, so a held-out
+family is a phrasing that training never saw. `loading` reads them from YAML.
+"""
+
+import functools
+import hashlib
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from aria_ray.dataset.slots import Pairs, Slot, Values, Words
+
+Category = Literal["math", "text_processing", "reasoning", "conversions", "tool_errors"]
+Scenario = Literal["hit", "miss", "error", "multi"]
+Split = Literal["train", "validation", "test", "test_unseen_tools"]
+
+CATEGORIES: tuple[Category, ...] = ("math", "text_processing", "reasoning", "conversions", "tool_errors")
+UNSEEN_TOOLS = ("median", "slugify", "number_to_base")
+"""Held out: no training row calls or lists one of these."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CallTemplate(_Part):
+    """A tool call whose arguments may be `{slot}`, `{result}` or `{result2}`: alone they keep their type."""
+
+    tool: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Intent(_Part):
+    """One thing a user may want, in several phrasings, and the right way to serve it."""
+
+    name: str = Field(pattern="^[a-z_]+$")
+    scenario: Scenario
+    error: Literal["refused", "failed", "missing", "unavailable"] | None = None
+    """What goes wrong in an error intent: refused without a call; the call fails; a value is missing; no tool can."""
+    ask: str = Field(min_length=1)
+    """The topic in two or three words, for the thought."""
+    reason: str | None = None
+    """Why nothing is called, in a refused or missing error."""
+    lookalike: bool = False
+    """Whether a miss reads as if it needed a tool."""
+    listed: tuple[str, ...] = ()
+    """Tools that the list must have although they are not called."""
+    without: tuple[str, ...] = ()
+    """Tools that the list must not have, because they could do it after all."""
+    slots: dict[str, Slot] = Field(default_factory=dict)
+    pairs: Pairs | None = None
+    steps: tuple[tuple[CallTemplate, ...], ...] = ()
+    """Rounds of parallel calls."""
+    answer: str
+    contains: tuple[str, ...] | None = None
+    """What a right answer has to contain; the results of the last round if not given."""
+    phrasings: tuple[str, ...] = Field(min_length=2)
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The tools it calls, each once."""
+        return tuple(dict.fromkeys(call.tool for calls in self.steps for call in calls))
+
+    @property
+    def needed_tools(self) -> tuple[str, ...]:
+        """The tools its list must have."""
+        return tuple(dict.fromkeys((*self.tools, *self.listed)))
+
+    @property
+    def num_calls(self) -> int:
+        """Calls over all rounds."""
+        return sum(len(calls) for calls in self.steps)
+
+    @property
+    def slot_names(self) -> set[str]:
+        """The slots that phrasings, arguments and answers may use."""
+        return set(self.slots) | set(self.pairs.columns if self.pairs else ())
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.error is not None) != (self.scenario == "error"):
+            raise ValueError("`error` must be given exactly where the scenario is error")
+        calls = {"hit": self.num_calls == 1, "multi": self.num_calls > 1, "miss": self.num_calls == 0}
+        if not calls.get(self.scenario, self.num_calls == (1 if self.error == "failed" else 0)):
+            raise ValueError(f"{self.num_calls} calls do not fit the scenario {self.scenario} {self.error or ''}".strip())
+        if (self.reason is not None) != (self.error in ("refused", "missing")):
+            raise ValueError("`reason` must be given exactly where a value is missing or the call is refused")
+        if self.contains is None and not self.steps:
+            raise ValueError("`contains` must be given (it may be empty) where no tool is called")
+        return self
+
+
+class Frames(_Part):
+    """Short neutral wrappers, by name, each with one `{q}`; and sentences that may stand around a request."""
+
+    frames: dict[str, str] = Field(min_length=1)
+    contexts: tuple[str, ...] = Field(min_length=1)
+    fillers: tuple[str, ...] = Field(min_length=1)
+    words: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A base template: one phrasing of an intent in one frame."""
+
+    intent: Intent
+    category: Category
+    number: int
+    frame: str
+
+    @property
+    def family(self) -> str:
+        """Intent and phrasing, counted from 1."""
+        return f"{self.intent.name}/{self.number}"
+
+    @property
+    def id(self) -> str:
+        """Family and frame."""
+        return f"{self.family}/{self.frame}"
+
+    @property
+    def phrasing(self) -> str:
+        """The user's sentence with its slots."""
+        return self.intent.phrasings[self.number - 1]
+
+    @property
+    def split(self) -> Split:
+        """The split of its family, by hash, about 80 : 8 : 12.
+
+        The first phrasing of an intent is always trained on, so no held-out family asks for something never taught;
+        the shares of the others make up for it. Families that need an unseen tool are a split of their own.
+        """
+        if set(self.intent.needed_tools) & set(UNSEEN_TOOLS):
+            return "test_unseen_tools"
+        draw = stable_fraction(f"split:{self.family}")
+        if self.number == 1 or draw < 0.73:
+            return "train"
+        return "validation" if draw < 0.838 else "test"
+
+
+@dataclass(frozen=True)
+class Library:
+    """Everything read from the template files."""
+
+    intents: tuple[tuple[Category, Intent], ...]
+    frames: Frames
+
+    @property
+    def words(self) -> Words:
+        """Named word lists."""
+        return self.frames.words
+
+    @functools.cached_property
+    def templates(self) -> dict[str, Template]:
+        """Every base template, by id."""
+        made = (
+            Template(intent, category, number, frame)
+            for category, intent in self.intents
+            for number in range(1, len(intent.phrasings) + 1)
+            for frame in self.frames.frames
+        )
+        return {template.id: template for template in made}
+
+
+def stable_fraction(text: str) -> float:
+    """A number from 0 to 1 that depends on the text alone, in every process and version."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def fields_of(text: str) -> list[str]:
+    """The names in braces; ValueError where a brace is not closed."""
+    return [field for _, field, _, _ in string.Formatter().parse(text) if field is not None]
+
+
+def result_names(count: int) -> set[str]:
+    """The placeholders for the results of `count` calls."""
+    return {f"result{number}" for number in range(1, count + 1)} | ({"result"} if count else set())
+
+
+def bind(arguments: dict[str, Any], values: Values, results: Sequence[str]) -> dict[str, Any]:
+    """Arguments with slots and earlier results put in; a lone placeholder keeps the type of its value."""
+    known = {**values, **{f"result{number}": _typed(text) for number, text in enumerate(results, 1)}}
+    if results:
+        known["result"] = _typed(results[-1])
+    return {key: _bound(value, known) for key, value in arguments.items()}
+
+
+def _bound(value: Any, known: Values) -> Any:
+    if not isinstance(value, str):
+        return value
+    fields = fields_of(value)
+    if len(fields) == 1 and value == f"{{{fields[0]}}}":
+        return known[fields[0]]
+    return value.format(**known)
+
+
+def _typed(text: str) -> int | float | str:
+    # `nan` and `infinity` are words here, though float() reads them as numbers.
+    if not text[:1].isdigit() and not text[1:2].isdigit():
+        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,62 @@
+"""Processor time and memory while something runs, sampled from the operating system by psutil."""
+
+import contextlib
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+INTERVAL_S = 1.0
+
+
+class Sampler:
+    """Samples while its block runs: busy share of the machine's cores, and memory of this process and all below it.
+
+    Memory is proportional set size, in GiB: pages that several processes share are counted once over all of them, which
+    matters with Ray's shared object store.
+    """
+
+    def __init__(self) -> None:
+        self.cpu_shares: list[float] = []
+        """Busy share of all cores of the machine, 0 to 1, one per interval."""
+        self.memory_gib: list[float] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    @property
+    def peak_memory_gib(self) -> float | None:
+        """Largest sample, None before the first."""
+        return max(self.memory_gib, default=None)
+
+    @property
+    def cpu_share(self) -> float | None:
+        """Mean busy share, None before the first sample."""
+        return sum(self.cpu_shares) / len(self.cpu_shares) if self.cpu_shares else None
+
+    def __enter__(self) -> Self:
+        psutil.cpu_percent()  # the first reading starts the window of the next
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.is_set():
+            started = time.perf_counter()
+            self.memory_gib.append(_tree_memory_gib())
+            self._done.wait(max(0.0, INTERVAL_S - (time.perf_counter() - started)))
+            self.cpu_shares.append(psutil.cpu_percent() / 100)
+
+
+def _tree_memory_gib() -> float:
+    process = psutil.Process()
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        # A process that ended since it was listed takes no memory.
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += each.memory_full_info().pss
+    return total / 2**30

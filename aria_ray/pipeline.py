@@ -1,0 +1,261 @@
+"""The whole system on one page: every stage in order. The only module that knows them all.
+
+dataset (Ray Data) -> curriculum LoRA (Ray Train) -> endpoint (Ray Serve LLM) -> proof (against the live endpoint)
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from aria_ray import artifacts
+from aria_ray.artifacts import fingerprint
+from aria_ray.config import RunConfig
+from aria_ray.dataset.generate import generate_dataset
+from aria_ray.errors import DataError
+from aria_ray.hardware.telemetry import Sampler
+from aria_ray.records import Manifest, Report
+from aria_ray.report import build_report, write_report
+from aria_ray.serving.deploy import check_port, serve_model
+from aria_ray.terminal import Terminal
+from aria_ray.training.base import prepare_base
+from aria_ray.training.model import write_merged
+from aria_ray.training.train import full_finetuning_peak_gib, train_curriculum
+from aria_ray.validation.validate import measure_quality, measure_speed, read_cases
+
+STAGES = ("dataset", "training", "validation")
+DATASET, MODEL = "final_dataset.jsonl", "production_model.ckpt"
+FILES = {
+    "dataset": (DATASET, "quality.json", "parquet"),
+    "training": ("adapter", "curriculum.json"),
+    "validation": ("cases.jsonl", "load.json"),
+}
+"""What each stage leaves behind for others: hashed into its manifest."""
+
+
+def run(config: RunConfig, recipe: str, out: Path, terminal: Terminal) -> Report:
+    """Every stage in order; finished ones are reused, an unfinished one goes on where it was."""
+    out = out.absolute()
+    check(config, out)
+    with terminal.stage("base model") as update:
+        update(0, 0, config.model.source)
+        prepare_base(config.model)  # first of all: a model that is not there must not cost a dataset
+    with ray_session():
+        dataset = make_dataset(config, out, terminal)
+        training = train_model(config, dataset, out, terminal)
+        validation = validate_model(config, dataset, training, out, terminal)
+    return make_report(config, recipe, {"dataset": dataset, "training": training, "validation": validation}, out)
+
+
+def check(config: RunConfig, out: Path) -> None:
+    """Refuse now what would fail later: the directory, what is in it, the port. Nothing is written.
+
+    Raises:
+        AriaError: the first thing that is wrong.
+    """
+    artifacts.check_writable(out, needed_gib=1)
+    complete = [artifacts.finished(out / name, wanted) for name, wanted in fingerprints(config).items()]
+    if complete[-1] is None:
+        check_port(config.serving)
+
+
+def fingerprints(config: RunConfig) -> dict[str, str]:
+    """What each stage's directory must have been made from, by stage."""
+    dataset = fingerprint(config.dataset, {})
+    training = fingerprint(_training_section(config), {"dataset": dataset})
+    validation = fingerprint(_validation_section(config), {"dataset": dataset, "training": training})
+    return {"dataset": dataset, "training": training, "validation": validation}
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Ray for the block: the cluster of RAY_ADDRESS (`ray job submit` sets it), else one of our own that goes away again."""
+    address = os.environ.get("RAY_ADDRESS", "local")
+    ray.init(
+        address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False if address == "local" else None
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def make_dataset(config: RunConfig, out: Path, terminal: Terminal) -> Manifest:
+    """The dataset stage."""
+
+    def produce(directory: Path) -> dict[str, Any]:
+        with terminal.stage("dataset") as update:
+            generate_dataset(config.dataset, directory, lambda done, total: update(done, total, "rows"))
+        return {}
+
+    manifest = _stage("dataset", config.dataset.model_dump(mode="json"), {}, out, terminal, produce)
+    _publish(out / "dataset" / DATASET, out / DATASET)
+    return manifest
+
+
+def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Terminal) -> Manifest:
+    """The training stage, and the merged model."""
+    rows = out / "dataset" / DATASET
+
+    def produce(directory: Path) -> dict[str, Any]:
+        base = prepare_base(config.model)
+        with terminal.stage("training") as update:
+            on_event = _training_progress(config.training.num_steps, update)
+            facts = train_curriculum(config.training, config.model.dtype, base, rows, directory, on_event)
+        with terminal.stage("memory baseline") as update:
+            update(0, 0, "two steps of full fine-tuning")
+            facts["full_finetuning_peak_gib"] = full_finetuning_peak_gib(config.training, config.model.dtype, base, rows)
+            facts["memory_reduction"] = 1 - facts["peak_memory_gib"] / facts["full_finetuning_peak_gib"]
+        return facts
+
+    manifest = _stage("training", _training_section(config), {"dataset": dataset}, out, terminal, produce)
+    if not (out / MODEL).is_dir():
+        with terminal.stage("merge"):
+            write_merged(prepare_base(config.model), out / "training" / "adapter", config.model.dtype, out / MODEL)
+    return manifest
+
+
+def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out: Path, terminal: Terminal) -> Manifest:
+    """The validation stage: the base model's endpoint, then ours."""
+    rows = out / "dataset" / DATASET
+
+    def produce(directory: Path) -> dict[str, Any]:
+        cases = read_cases(rows, "test", config.validation.num_cases)
+        unseen = read_cases(rows, "test_unseen_tools", config.validation.num_cases)
+        facts: dict[str, Any] = {}
+        if config.validation.compare_base:
+            base = prepare_base(config.model)
+            with (
+                endpoint(config, base, terminal, base=True) as (url, model),
+                terminal.stage("accuracy of the base model") as update,
+            ):
+                facts["quality_base"] = measure_quality(
+                    config.validation, url, model, cases, directory / "cases_base.jsonl", update
+                )
+        with endpoint(config, out / MODEL, terminal) as (url, model):
+            with terminal.stage("accuracy") as update:
+                facts["quality"] = measure_quality(config.validation, url, model, cases, directory / "cases.jsonl", update)
+            if unseen:
+                with terminal.stage("accuracy on unseen tools") as update:
+                    facts["quality_unseen"] = measure_quality(
+                        config.validation, url, model, unseen, directory / "cases_unseen_tools.jsonl", update
+                    )
+            with terminal.stage("speed and stability") as update:
+                facts["speed"] = measure_speed(config.validation, url, model, cases, directory / "load.json", update)
+        return facts
+
+    upstream = {"dataset": dataset, "training": training}
+    return _stage("validation", _validation_section(config), upstream, out, terminal, produce)
+
+
+def make_report(config: RunConfig, recipe: str, stages: Mapping[str, Manifest], out: Path) -> Report:
+    """The report, from the manifests of finished stages."""
+    report = build_report(config, recipe, stages)
+    write_report(report, out)
+    return report
+
+
+def finished_stages(config: RunConfig, out: Path, names: tuple[str, ...]) -> dict[str, Manifest]:
+    """The manifests of stages that must have been run before.
+
+    Raises:
+        DataError: one was not, or was with another configuration.
+    """
+    wanted = fingerprints(config)
+    manifests = {}
+    for name in names:
+        manifest = artifacts.finished(out / name, wanted[name])
+        if manifest is None:
+            command = {"dataset": "generate", "training": "train", "validation": "validate"}[name]
+            raise DataError(f"{out / name} is not complete; run `aria {command}` with the same recipe and --out first")
+        manifests[name] = manifest
+    return manifests
+
+
+@contextmanager
+def endpoint(config: RunConfig, model: Path, terminal: Terminal, base: bool = False) -> Iterator[tuple[str, str]]:
+    """A live endpoint of a model directory: its address and the model's name there."""
+    title = "endpoint of the base model" if base else "endpoint"
+    with terminal.stage(title) as update:
+        serving = serve_model(config.serving, model, base=base, on_progress=lambda what: update(0, 0, what))
+        live = serving.__enter__()
+    try:
+        yield live.base_url, live.model
+    finally:
+        serving.__exit__(None, None, None)
+
+
+def _stage(
+    name: str,
+    section: Mapping[str, Any],
+    upstream: Mapping[str, Manifest],
+    out: Path,
+    terminal: Terminal,
+    produce: Callable[[Path], dict[str, Any]],
+) -> Manifest:
+    """Reuse a finished stage, or run it and write its manifest last."""
+    prints = {each: record.fingerprint for each, record in upstream.items()}
+    directory, wanted = out / name, fingerprint(section, prints)
+    manifest = artifacts.finished(directory, wanted)
+    if manifest is not None:
+        terminal.line(f"{name}: reused (fingerprint {wanted})")
+        return manifest
+    artifacts.begin(directory, wanted)
+    started = time.perf_counter()
+    with Sampler() as sampler:
+        facts = produce(directory)
+    manifest = Manifest(
+        stage=name,
+        fingerprint=wanted,
+        upstream=prints,
+        config=dict(section),
+        files=artifacts.file_hashes(directory, FILES[name]),
+        versions=artifacts.package_versions(),
+        commit=artifacts.source_commit(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        wall_s=time.perf_counter() - started,
+        peak_memory_gib=sampler.peak_memory_gib,
+        facts=facts,
+    )
+    artifacts.finish(directory, manifest)
+    return manifest
+
+
+def _training_section(config: RunConfig) -> dict[str, Any]:
+    return {"model": config.model.model_dump(mode="json"), "training": config.training.model_dump(mode="json")}
+
+
+def _validation_section(config: RunConfig) -> dict[str, Any]:
+    return {"serving": config.serving.model_dump(mode="json"), "validation": config.validation.model_dump(mode="json")}
+
+
+def _publish(source: Path, target: Path) -> None:
+    """Put a stage's file at the top of the run directory, without a second copy where the file system can."""
+    with artifacts.atomic_path(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copy(source, temporary)
+
+
+def _training_progress(num_steps: int, update: Callable[[float, float, str], None]) -> Callable[[dict[str, Any]], None]:
+    """Turn the training log into progress: steps done, stage, loss, held-out accuracy."""
+    done, what, held_out = 0, "", ""
+
+    def on_event(event: dict[str, Any]) -> None:
+        nonlocal done, what, held_out
+        if event["event"] == "step":
+            done += 1
+            what = f"{event['stage']} loss {event['loss']:.3f}"
+        elif event["event"] == "evaluation":
+            held_out = f", held-out {event['stage_accuracy']:.0%}"
+        update(done, num_steps, what + held_out)
+
+    return on_event

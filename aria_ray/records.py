@@ -1,0 +1,66 @@
+"""Records that stages hand to each other and to people. Frozen, serialisable, without behaviour of their own."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Status = Literal["met", "not_met", "inconclusive", "unmeasured"]
+Verdict = Literal["production ready", "conditional", "needs work", "not ready"]
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Manifest(Record):
+    """What made a stage directory. Written last, so its presence means the directory is complete."""
+
+    schema_version: int = SCHEMA_VERSION
+    stage: str
+    fingerprint: str
+    """Hash of the stage's configuration and of the fingerprints it was made from."""
+    upstream: dict[str, str]
+    """Fingerprints of the stages it used, by name."""
+    config: dict[str, Any]
+    files: dict[str, str]
+    """sha256 of each file, by path within the directory."""
+    versions: dict[str, str]
+    commit: str | None
+    created: str
+    """UTC, ISO 8601."""
+    wall_s: float
+    peak_memory_gib: float | None = None
+    """Largest resident memory of the processes of this stage, seen by sampling; None where unmeasured."""
+    facts: dict[str, Any] = Field(default_factory=dict)
+    """What the stage wants the report to know."""
+
+
+class Metric(Record):
+    """One figure of the report. `value` is None exactly where it was not measured."""
+
+    name: str
+    value: float | None
+    unit: str
+    target: float | None = None
+    status: Status | None = None
+    """None where there is no target."""
+    interval: tuple[float, float] | None = None
+    """95 % interval, where the value is an estimate from cases."""
+    cases: int | None = None
+    detail: str = ""
+
+
+class Report(Record):
+    """The content of `report.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    verdict: Verdict
+    readiness_percent: float
+    conditions: dict[str, Status]
+    """Criteria that no other merit makes up for: accuracy and tool compliance."""
+    provenance: dict[str, Any]
+    metrics: tuple[Metric, ...]

@@ -1,0 +1,1 @@
+"""The endpoint: a merged model behind an OpenAI-compatible API, by Ray Serve on vLLM."""

@@ -1,0 +1,152 @@
+"""The Ray Serve application: one model on vLLM behind the OpenAI API.
+
+`serve run serve/laptop.yaml` and `deploy.serve_model` both build it here. The chat template comes with the model's
+tokenizer, so training and serving render the same text. Nothing is merged or downloaded here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ray import serve
+
+from aria_ray.errors import ServingError
+
+IMPORT_PATH = "aria_ray.serving.app:build_app"
+
+
+class Replicas(BaseModel):
+    """How many engines; Ray Serve moves between the two by the requests in flight."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: int = Field(default=1, ge=0)
+    max: int = Field(default=1, ge=1)
+    target_ongoing_requests: int = Field(default=16, ge=1)
+    """Requests in flight per engine above which another engine is started."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Replicas":
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
+        return self
+
+
+class AppArgs(BaseModel):
+    """`args` of the application in a Ray Serve config file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1)
+    """Directory in Hugging Face layout, on every node that may run an engine."""
+    served_name: str = Field(default="aria", min_length=1)
+    """What clients put into the field `model`."""
+    chat_template: str | None = None
+    """Jinja file in place of the tokenizer's own template; for base models, which do not have ours."""
+    replicas: Replicas = Replicas()
+    max_ongoing_requests: int = Field(default=256, ge=1)
+    """Requests one engine takes before further ones wait at the ingress."""
+    accelerator: Literal["cpu", "gpu"]
+    accelerator_type: str | None = None
+    """Ray's name of the GPU, e.g. H100; None takes any."""
+    cpus_per_engine: float = Field(default=0.25, gt=0)
+    """CPUs that Ray sets aside per engine: what is scheduled, not what the engine may use."""
+    engine_kwargs: dict[str, Any] = {}
+    """vLLM engine and front-end arguments by their names in vLLM."""
+    env_vars: dict[str, str] = {}
+    """Environment of the engine's processes."""
+    stream_batching_interval_ms: float = Field(default=0, ge=0)
+    """How long Ray Serve gathers streamed tokens before it sends them on."""
+
+
+def build_app(args: Mapping[str, Any]) -> serve.Application:
+    """The Ray Serve application for `args` (see `AppArgs`); what a Ray Serve config names as `import_path`.
+
+    Raises:
+        ServingError: an argument is unknown or wrong, or the model or the chat template is not there.
+    """
+    checked = check_args(args)
+    # Importing Ray's LLM package imports vLLM (seconds, 1 GB): only where an app is really built.
+    from ray.serve.llm import LLMConfig, build_openai_app
+
+    try:
+        llm = LLMConfig(**llm_config(checked, engine_threads()))
+        llm.get_engine_config()
+    except ValueError as error:
+        raise ServingError(f"engine of '{checked.model}': {_one_line(error)}; see engine_kwargs in the Serve config") from None
+    # One ingress in place of Ray's two: it only passes requests on, and fits beside an engine on a small machine.
+    ingress = {"num_replicas": 1, "max_ongoing_requests": 4 * checked.max_ongoing_requests * checked.replicas.max}
+    return build_openai_app(
+        {"llm_configs": [llm], "ingress_deployment_config": {**ingress, "ray_actor_options": {"num_cpus": 0.1}}}
+    )
+
+
+def check_args(args: Mapping[str, Any]) -> AppArgs:
+    """The validated arguments, checked against the file system.
+
+    Raises:
+        ServingError: an argument is unknown or wrong, or the model or the chat template is not there.
+    """
+    try:
+        checked = AppArgs.model_validate(dict(args))
+    except ValidationError as error:
+        problems = "; ".join(f"args.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ServingError(f"{problems}; the arguments are listed in serve/laptop.yaml") from None
+    if not (Path(checked.model) / "config.json").is_file():
+        raise ServingError(
+            f"model '{Path(checked.model).absolute()}' must be a directory in Hugging Face layout with a config.json; "
+            "make it with `aria train`, or set args.model to another one"
+        )
+    if checked.chat_template is not None and not Path(checked.chat_template).is_file():
+        raise ServingError(
+            f"args.chat_template '{checked.chat_template}' must be a Jinja file; leave it out to use the tokenizer's own"
+        )
+    return checked
+
+
+def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
+    """What Ray Serve LLM is told, as plain data; `threads` are the OpenMP threads of a CPU engine."""
+    on_cpu = args.accelerator == "cpu"
+    engine_kwargs = dict(args.engine_kwargs)
+    if args.chat_template is not None:
+        # The text, not the path: the file need not be on the engine's node.
+        engine_kwargs["chat_template"] = Path(args.chat_template).read_text(encoding="utf-8")
+    env_vars = dict(args.env_vars)
+    if on_cpu:
+        # Ray sets OMP_NUM_THREADS to the actor's CPUs, here 1, unless the environment says otherwise.
+        env_vars.setdefault("OMP_NUM_THREADS", str(threads))
+    bundle = {"CPU": args.cpus_per_engine} if on_cpu else {"CPU": args.cpus_per_engine, "GPU": 1}
+    return {
+        "model_loading_config": {"model_id": args.served_name, "model_source": str(Path(args.model).absolute())},
+        "accelerator_config": {"kind": args.accelerator},
+        "accelerator_type": args.accelerator_type,
+        "placement_group_config": {"bundle_per_worker": bundle},
+        "deployment_config": {
+            "max_ongoing_requests": args.max_ongoing_requests,
+            "autoscaling_config": {
+                "min_replicas": args.replicas.min,
+                "max_replicas": args.replicas.max,
+                "target_ongoing_requests": args.replicas.target_ongoing_requests,
+            },
+            # An engine that cannot start says why at once; Ray Serve would try three times.
+            "max_constructor_retry_count": 1,
+            # The replica and its engine share the bundle above: Ray Serve adds the two.
+            "ray_actor_options": {"num_cpus": 0},
+        },
+        "engine_kwargs": engine_kwargs,
+        "callback_config": {"callback_class": "aria_ray.serving.local_model.LocalModel"},
+        "experimental_configs": {"stream_batching_interval_ms": args.stream_batching_interval_ms},
+        "runtime_env": {"env_vars": env_vars},
+    }
+
+
+def engine_threads() -> int:
+    """CPUs of the smallest node that has any, by Ray's count (cgroup limits and `num_cpus` included)."""
+    nodes = ray.nodes()
+    return max(1, int(min((node["Resources"]["CPU"] for node in nodes if node["Resources"].get("CPU")), default=1)))
+
+
+def _one_line(error: ValueError) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,273 @@
+"""Bring a model up as an OpenAI-compatible endpoint, and take it down again whatever happens.
+
+Ray has to be initialised by the caller. One application, named `aria`, at the root of the HTTP server. What an engine is and
+how it is set up is in the Ray Serve config (`serving.file`), the same that `serve run` takes; here the model, the served name,
+the host and the port are put in. The first answer takes about a minute on a CPU: most of it is imports of vLLM.
+"""
+
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+from ray import serve
+
+import aria_ray
+from aria_ray.config.schema import ServingConfig
+from aria_ray.errors import ServingError
+from aria_ray.serving.app import IMPORT_PATH, build_app, check_args
+
+APP = "aria"
+POLL_S = 1.0
+REPORT_EVERY_S = 15.0
+ANSWER_TIMEOUT_S = 120.0
+"""For one small completion: the first one on a cold CPU engine is the slowest."""
+ENGINE_STOP_S = 20.0
+"""How long an engine gets to go by itself after its deployment is gone."""
+_MARK = "ARIA_ENDPOINT"
+_PACKAGE = Path(aria_ray.__file__).parent
+BASE_CHAT_TEMPLATE = _PACKAGE / "base_chat_template.jinja"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A live endpoint."""
+
+    base_url: str
+    """Of the OpenAI API, ending in `/v1`."""
+    model: str
+    """What a request's field `model` must say."""
+    ready_s: float
+    """Seconds from the start of the deployment to the end of the first completion."""
+
+
+@contextmanager
+def serve_model(
+    config: ServingConfig,
+    model: Path,
+    served_name: str = "aria",
+    base: bool = False,
+    on_progress: Progress | None = None,
+) -> Iterator[Endpoint]:
+    """Serve the model in a directory for as long as the block runs.
+
+    With `base` the model is prompted by `base_chat_template.jinja` and its output is not searched for thoughts.
+    On leaving, Ray Serve is shut down if it was started here, otherwise only the application is deleted; engine processes
+    on this machine that stay are killed.
+
+    Raises:
+        ServingError: the config, the model or the port cannot be used (nothing is deployed then), or the engine fails to
+            start or to answer within `config.ready_timeout_s`.
+    """
+    report = on_progress or (lambda _line: None)
+    options, args = _read(config, model, served_name, base)
+    check_args(args)
+    running = bool(serve.status().proxies)
+    _check_free(config, running)
+    mark = uuid.uuid4().hex
+    args["env_vars"] = {**args.get("env_vars", {}), _MARK: mark}
+    started = time.monotonic()
+    try:
+        report(f"deploying {model} as '{served_name}' ({config.file})")
+        _deploy(options, args)
+        ready = _Deadline(started, config.ready_timeout_s)
+        _wait_running(ready, report)
+        url = f"http://{_client_host(config.host)}:{config.port}/v1"
+        _wait_answer(url, served_name, ready)
+        endpoint = Endpoint(url, served_name, time.monotonic() - started)
+        report(f"first answer after {endpoint.ready_s:.0f} s at {url}")
+        yield endpoint
+    finally:
+        report("taking the endpoint down")
+        try:
+            serve.delete(APP) if running else serve.shutdown()
+        finally:
+            stop_engines(mark)
+
+
+def find_config(file: str) -> Path:
+    """The Ray Serve config: a path as given (from the working directory), or one of the `serve/` folder of the checkout.
+
+    Raises:
+        ServingError: neither exists.
+    """
+    given, shipped = Path(file), _PACKAGE.parent / file
+    for path in (given, shipped):
+        if path.is_file():
+            return path
+    raise ServingError(
+        f"serving.file '{file}' is neither at {given.absolute()} nor at {shipped}; give the path of a Ray Serve config"
+    )
+
+
+def stop_engines(mark: str, timeout_s: float = ENGINE_STOP_S) -> int:
+    """Wait until the engine processes of one deployment on this machine are gone, and kill what stays; how many that were."""
+    engines = _engines(mark)
+    deadline = time.monotonic() + timeout_s
+    while engines and time.monotonic() < deadline:
+        time.sleep(0.5)
+        engines = _engines(mark)
+    for process in engines:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(engines, timeout=5)
+    return len(engines)
+
+
+@dataclass(frozen=True)
+class _Deadline:
+    """A start and a limit, in seconds of the monotonic clock."""
+
+    started: float
+    timeout_s: float
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def check(self, state: str) -> None:
+        if self.elapsed_s > self.timeout_s:
+            raise ServingError(
+                f"the endpoint was not ready after {self.elapsed_s:.0f} s (serving.ready_timeout_s {self.timeout_s:g}); "
+                f"{state}; raise the limit, or see the logs under /tmp/ray/session_latest/logs/serve"
+            )
+
+
+def _read(config: ServingConfig, model: Path, served_name: str, base: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of `serve.start` and arguments of the application, with the run's own values put in."""
+    path = find_config(config.file)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        (application,) = tree["applications"]
+        args = dict(application["args"])
+        usable = application["import_path"] == IMPORT_PATH
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise ServingError(
+            f"serving.file {path} must be a Ray Serve config with one application, import_path {IMPORT_PATH} and args; "
+            "start from serve/laptop.yaml"
+        )
+    args |= {"model": str(model.absolute()), "served_name": served_name}
+    if base:
+        args["chat_template"] = str(BASE_CHAT_TEMPLATE)
+        args["engine_kwargs"] = {
+            key: value for key, value in args.get("engine_kwargs", {}).items() if key != "reasoning_parser"
+        }
+    options = {
+        "proxy_location": tree.get("proxy_location", "HeadOnly"),
+        "http_options": {**tree.get("http_options", {}), "host": config.host, "port": config.port},
+    }
+    return options, args
+
+
+def _check_free(config: ServingConfig, running: bool) -> None:
+    """Refuse a port that another program has, and an application that is already up on this cluster."""
+    taken = _is_taken(config.host, config.port)
+    where = f"serving.port {config.port} on {config.host}"
+    if running and not taken:
+        raise ServingError(
+            f"{where}: Ray Serve already runs on this cluster with another port; "
+            "set serving.port to that one, or stop it with `serve shutdown`"
+        )
+    if running and APP in serve.status().applications:
+        raise ServingError(f"this cluster already serves an application named '{APP}'; stop it with `serve shutdown`")
+    if taken and not running:
+        raise ServingError(
+            f"{where} is in use by another program; choose a free one with serving.port=PORT, or stop that program"
+        )
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As a server binds: a port whose last connections are only winding down counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def _deploy(options: dict[str, Any], args: dict[str, Any]) -> None:
+    # The engine's own logs stay in Ray's session folder; here only what went wrong is wanted.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    for name in ("ray.serve", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    app = build_app(args)
+    serve.start(**options, logging_config={"log_level": "WARNING"})
+    target = serve.RunTarget(target=app, name=APP, route_prefix="/")
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+
+
+def _wait_running(deadline: _Deadline, report: Progress) -> None:
+    """Until Ray Serve says RUNNING; a deployment that failed is an error at once."""
+    last, reported_s = "", -REPORT_EVERY_S
+    while True:
+        app = serve.status().applications.get(APP)
+        state = "not deployed yet" if app is None else str(app.status.value)
+        if app is not None and state == "RUNNING":
+            return
+        if app is not None and state in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise ServingError(f"the endpoint cannot start: {_reason(app)}")
+        if state != last or deadline.elapsed_s - reported_s >= REPORT_EVERY_S:
+            report(f"engine: {state.lower()}, {deadline.elapsed_s:.0f} s")
+            last, reported_s = state, deadline.elapsed_s
+        deadline.check(f"its state is {state}")
+        time.sleep(POLL_S)
+
+
+def _reason(app: Any) -> str:
+    """The end of the longest message that the application or one of its deployments left."""
+    messages = [app.message, *(deployment.message for deployment in app.deployments.values())]
+    lines = [line.strip() for line in max(messages, key=len).splitlines() if line.strip()]
+    return " | ".join(lines[-8:])[-1500:] or f"Ray Serve gives no reason (status {app.status.value})"
+
+
+def _wait_answer(url: str, served_name: str, deadline: _Deadline) -> None:
+    """Until the model is listed and one real completion came back."""
+    request = {"model": served_name, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    problem = "no request was made"
+    # No proxy from the environment: the endpoint is on this machine.
+    with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False) as client:
+        while True:
+            try:
+                listed = client.get(f"{url}/models")
+                if listed.is_success and served_name in listed.text:
+                    answer = client.post(f"{url}/chat/completions", json=request)
+                    if answer.is_success:
+                        return
+                    listed = answer
+                problem = f"HTTP {listed.status_code}: {listed.text[:500]}"
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+            deadline.check(f"its last answer was {problem}")
+            time.sleep(POLL_S)
+
+
+def _engines(mark: str) -> list[psutil.Process]:
+    """Processes started by the replicas of one deployment; they inherit its mark. Ray's own workers are Ray's to stop."""
+    found = []
+    for process in psutil.process_iter(["environ", "cmdline"]):
+        command = " ".join(process.info["cmdline"] or ())
+        is_ray = command.startswith("ray::") or "default_worker.py" in command
+        if command and not is_ray and (process.info["environ"] or {}).get(_MARK) == mark:
+            found.append(process)
+    return found
+
+
+def _client_host(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host

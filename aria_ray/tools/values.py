@@ -1,0 +1,97 @@
+"""What goes into a tool and comes out of it: bounded argument types, known failures, and results as short plain text.
+
+Bounds are checked but kept out of the JSON schema, so that a tool's listing stays a plain signature.
+"""
+
+import datetime
+import math
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+MAX_MAGNITUDE = 1e15
+"""Largest number in or out: below it a double holds every whole number exactly."""
+MAX_TEXT_CHARACTERS = 1000
+MAX_LIST_LENGTH = 100
+
+
+class ToolError(ValueError):
+    """A tool cannot do what was asked; the message is what the model reads."""
+
+
+def _bounded_number(value: float) -> float:
+    if not math.isfinite(value) or abs(value) > MAX_MAGNITUDE:
+        raise ValueError(f"number must be between -{MAX_MAGNITUDE:.0f} and {MAX_MAGNITUDE:.0f}")
+    return value
+
+
+def _bounded_integer(value: int) -> int:
+    if abs(value) > MAX_MAGNITUDE:
+        raise ValueError(f"number must be between -{MAX_MAGNITUDE:.0f} and {MAX_MAGNITUDE:.0f}")
+    return value
+
+
+def _bounded_text(value: str) -> str:
+    if len(value) > MAX_TEXT_CHARACTERS:
+        raise ValueError(f"text must be at most {MAX_TEXT_CHARACTERS} characters")
+    return value
+
+
+def _bounded_numbers(value: list[float]) -> list[float]:
+    if not 1 <= len(value) <= MAX_LIST_LENGTH:
+        raise ValueError(f"list must have 1 to {MAX_LIST_LENGTH} entries")
+    return value
+
+
+def _bounded_texts(value: list[str]) -> list[str]:
+    if not 1 <= len(value) <= MAX_LIST_LENGTH:
+        raise ValueError(f"list must have 1 to {MAX_LIST_LENGTH} entries")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_bounded_number)]
+Integer = Annotated[int, AfterValidator(_bounded_integer)]
+Text = Annotated[str, AfterValidator(_bounded_text)]
+Numbers = Annotated[list[Number], AfterValidator(_bounded_numbers)]
+Texts = Annotated[list[Text], AfterValidator(_bounded_texts)]
+
+Value = str | float | list[float] | list[str]
+"""What a tool returns."""
+
+
+def plain(value: Value) -> str:
+    """A result as text: 12 not 12.0, six significant digits (two decimals at least), never an exponent.
+
+    Raises:
+        ToolError: the number is beyond `MAX_MAGNITUDE` or not finite.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(plain(item) for item in value) or "none"
+    if not math.isfinite(value) or abs(value) > MAX_MAGNITUDE:
+        raise ToolError("the result is too large")
+    if float(value).is_integer():
+        return str(int(value))
+    decimals = max(2, 6 - len(str(int(abs(value)))))
+    # Below 1 the leading zeros are not significant; Decimal spells them out where `.6g` would turn to an exponent.
+    text = f"{value:.{decimals}f}" if abs(value) >= 1 else format(Decimal(f"{value:.6g}"), "f")
+    short = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if short == "-0" else short
+
+
+def parse_date(text: str) -> datetime.date:
+    """A date from YYYY-MM-DD; ToolError where the calendar has no such day."""
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ToolError(f"no such date {text}") from None
+
+
+def parse_time(text: str) -> datetime.time:
+    """A time of day from HH:MM; ToolError where the clock has no such time."""
+    try:
+        return datetime.time.fromisoformat(text)
+    except ValueError:
+        raise ToolError(f"no such time {text}") from None

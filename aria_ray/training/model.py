@@ -1,0 +1,120 @@
+"""The model that is trained: base weights, our markers as single tokens, a LoRA adapter over the linear layers."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from aria_ray.config.schema import LoraConfig
+from aria_ray.errors import TrainingError
+from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
+
+# Words whose mean embedding a new marker starts from: a start in the right region of the space, not at random.
+_MARKER_WORDS = ("think", "end of thought", "tool call", "end of call", "tool response", "end of response")
+
+
+def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
+    """The base model's tokenizer with the markers as single tokens, our turn markers, and our chat template."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    missing = [token for token in (TURN_START, TURN_END) if len(tokenizer.encode(token, add_special_tokens=False)) != 1]
+    if missing:
+        tokenizer.add_special_tokens({"extra_special_tokens": missing})
+    tokenizer.add_tokens(list(MARKERS))
+    tokenizer.eos_token = TURN_END
+    tokenizer.chat_template = chat_template()
+    return tokenizer
+
+
+def load_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) -> PreTrainedModel:
+    """The base model with an embedding for every token of the tokenizer; turns end it."""
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        # Not padded to a round number: rows that no token owns would be random weights that can win a prediction.
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for embedding in {model.get_input_embeddings(), model.get_output_embeddings()}:
+            for marker, words in zip(MARKERS, _MARKER_WORDS, strict=True):
+                ids = tokenizer.encode(words, add_special_tokens=False)
+                embedding.weight[tokenizer.convert_tokens_to_ids(marker)] = embedding.weight[ids].mean(dim=0)
+    model.config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return model
+
+
+def add_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: LoraConfig, seed: int) -> PeftModel:
+    """Put a LoRA adapter on the named linear layers and make the markers' embeddings trainable; all else is frozen.
+
+    Raises:
+        TrainingError: a target names no linear layer of this model.
+    """
+    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    for target in config.target_modules:
+        if target not in linear:
+            raise TrainingError(
+                f"training.lora.target_modules: '{target}' matches no linear layer; there are: {', '.join(sorted(linear))}"
+            )
+    markers = [tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS]
+    trainable = {"embed_tokens": markers}
+    if not model.config.tie_word_embeddings:
+        trainable["lm_head"] = markers
+    torch.manual_seed(seed)
+    return get_peft_model(
+        model,
+        PeftLoraConfig(
+            task_type="CAUSAL_LM",
+            r=config.rank,
+            lora_alpha=config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=list(config.target_modules),
+            trainable_token_indices=trainable,
+        ),
+    )
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training changes, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def hidden_states(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor) -> Tensor:
+    """Last hidden states (B, T, H); the output head is left to the caller, who needs it at few positions only."""
+    return (
+        _causal_lm(model)
+        .model(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False)
+        .last_hidden_state
+    )
+
+
+def output_head(model: nn.Module) -> nn.Module:
+    """The module from hidden states (..., H) to logits (..., V)."""
+    return _causal_lm(model).lm_head
+
+
+def _causal_lm(model: nn.Module) -> nn.Module:
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def write_merged(base: Path, adapter: Path, dtype: str, target: Path) -> None:
+    """Merge an adapter into the base weights and write a model directory that `vllm serve` takes as it is.
+
+    Written beside the target first, then renamed, so the target is whole or not there.
+    """
+    tokenizer = load_tokenizer(base)
+    model = PeftModel.from_pretrained(load_model(base, tokenizer, dtype), adapter).merge_and_unload()
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.chmod(0o755)
+        for file in temporary.iterdir():  # safetensors makes its files readable by the owner only
+            file.chmod(0o644)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The proof: what the live endpoint does, measured over HTTP, and the verdict."""

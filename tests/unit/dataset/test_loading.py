@@ -1,0 +1,88 @@
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from aria_ray.dataset.loading import library, load_templates
+from aria_ray.dataset.templates import CATEGORIES
+from aria_ray.errors import DataError
+
+INTENT = """\
+intents:
+  - name: halve
+    scenario: hit
+    ask: division
+    slots: {a: {integer: [2, 90]}}
+    steps: [[{tool: divide, arguments: {a: "{a}", b: 2}}]]
+    answer: "Half of it is {result}."
+    phrasings:
+      - Halve {a}.
+      - What is half of {a}?
+"""
+FRAMES = 'frames: {plain: "{q}"}\ncontexts: [Fine.]\nfillers: ["so,"]\nwords: {short: [cat, dog]}\n'
+
+
+def write(folder: Path, math: str = INTENT, frames: str = FRAMES) -> Path:
+    (folder / "frames.yaml").write_text(frames)
+    for category in CATEGORIES:
+        (folder / f"{category}.yaml").write_text(math if category == "math" else "intents: []\n")
+    return folder
+
+
+def test_own_folder_loads(tmp_path):
+    assert list(load_templates(write(tmp_path)).templates) == ["halve/1/plain", "halve/2/plain"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "rule"),
+    [
+        ("tool: divide", "tool: halve", 6, "unknown tool 'halve'"),
+        ("Halve {a}.", "Halve {x}.", 9, "unknown slot {x}"),
+        ("is {result}.", "is {result2}.", 7, "unknown slot {result2}"),
+        ("b: 2}", 'b: "two"}', 6, "arguments do not fit divide: b: "),
+        (", b: 2}", "}", 6, "arguments do not fit divide: b: Field required"),
+        ("What is half of {a}?", "halve {A}.".replace("A", "a"), 10, "is a duplicate of math.yaml:9"),
+        ("scenario: hit", "scenario: multi", 2, "1 calls do not fit the scenario multi"),
+        ("scenario: hit", "scenario: guess", 3, "Input should be 'hit', 'miss', 'error' or 'multi'"),
+        ("{integer: [2, 90]}", "{word_of: b}", 5, "unknown word list or slot 'b'"),
+        ("{integer: [2, 90]}", "{integer: [2, 90], words: short}", 5, "a slot must have exactly one of"),
+        ("ask: division", "aks: division", 2, "ask: Field required"),
+        ("Halve {a}.", "Halve {a.", 9, "expected '}'"),
+    ],
+)
+def test_errors_name_file_line_and_rule(tmp_path, old, new, line, rule):
+    assert old in INTENT
+    with pytest.raises(DataError) as caught:
+        load_templates(write(tmp_path, math=INTENT.replace(old, new, 1)))
+    assert f"math.yaml:{line}: " in str(caught.value)
+    assert rule in str(caught.value)
+
+
+def test_duplicate_intent(tmp_path):
+    again = INTENT + INTENT.removeprefix("intents:\n")
+    with pytest.raises(DataError, match=r"math.yaml:11: intent 'halve' is a duplicate of math.yaml:2"):
+        load_templates(write(tmp_path, math=again))
+
+
+def test_frame_without_question(tmp_path):
+    with pytest.raises(DataError, match=r"frames.yaml:1: .* must have \{q\} once"):
+        load_templates(write(tmp_path, frames=FRAMES.replace("{q}", "q")))
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(DataError, match=r"frames.yaml is missing"):
+        load_templates(tmp_path)
+    with pytest.raises(DataError, match=r"math.yaml is not YAML"):
+        load_templates(write(tmp_path, math="intents: ["))
+
+
+def test_shipped_templates_are_sentences():
+    for _, intent in library().intents:
+        for phrasing in intent.phrasings:
+            assert phrasing.endswith((".", "?", "!")), phrasing
+            assert not {"<", ">"} & set(phrasing)
+
+
+def test_every_category_has_a_shipped_file():
+    names = {item.name for item in resources.files("aria_ray.dataset").joinpath("templates").iterdir()}
+    assert names == {"frames.yaml", *(f"{category}.yaml" for category in CATEGORIES)}

@@ -1,0 +1,76 @@
+"""Rules about the source as a whole: what may import what, and what must stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "aria_ray"
+
+# Each may import what stands above it. The four stages stand side by side: none imports another.
+LAYERS = (
+    {"errors"},
+    {"records"},
+    {"artifacts"},
+    {"grammar"},
+    {"tools"},
+    {"config"},
+    {"hardware"},
+    {"dataset", "training", "serving", "validation"},
+    {"report", "terminal"},
+    {"pipeline"},
+    {"cli"},
+    {"__main__"},
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imports(path):
+    """(our module's top name, whole name) of each import of ours in a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "aria_ray" else [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "aria_ray" and len(parts) > 1:
+                yield parts[1]
+
+
+def test_every_module_has_a_layer():
+    names = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert names - {"__init__"} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_upward_only(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    for name in imports(path):
+        assert name == own or LEVEL[name] < LEVEL[own], f"{own} imports {name}"
+
+
+def test_only_the_rim_imports_ray():
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(
+            (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "ray" for alias in node.names))
+            or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ray")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+    assert users == {"dataset/generate.py", "training/train.py", "serving/app.py", "serving/deploy.py", "pipeline.py"}
+
+
+@pytest.mark.parametrize("module", ["aria_ray.cli", "aria_ray.config", "aria_ray.tools"])
+def test_the_command_line_is_light(module):
+    code = f"import sys, {module}; print([name for name in ('torch', 'ray', 'transformers', 'vllm') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

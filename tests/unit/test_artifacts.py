@@ -1,0 +1,78 @@
+"""A stage directory is complete exactly when its manifest is there, and reused exactly when its fingerprint fits."""
+
+import pytest
+
+from aria_ray import artifacts
+from aria_ray.errors import AriaError, DataError
+from aria_ray.records import Manifest
+
+
+def manifest(directory, fingerprint="a" * 16):
+    return Manifest(
+        stage="dataset",
+        fingerprint=fingerprint,
+        upstream={},
+        config={},
+        files=artifacts.file_hashes(directory, ("rows.txt",)),
+        versions={},
+        commit=None,
+        created="2026-01-01T00:00:00+00:00",
+        wall_s=1.0,
+    )
+
+
+@pytest.fixture
+def finished(tmp_path):
+    (tmp_path / "rows.txt").write_text("rows")
+    artifacts.begin(tmp_path, "a" * 16)
+    artifacts.finish(tmp_path, manifest(tmp_path))
+    return tmp_path
+
+
+def test_a_finished_stage_is_reused(finished):
+    assert artifacts.finished(finished, "a" * 16) == manifest(finished)
+
+
+def test_another_configuration_is_refused_with_both_fingerprints(finished):
+    with pytest.raises(DataError, match=r"a{16}.*b{16}"):
+        artifacts.finished(finished, "b" * 16)
+
+
+def test_an_unfinished_stage_is_continued_for_the_same_configuration_only(tmp_path):
+    artifacts.begin(tmp_path, "a" * 16)
+    assert artifacts.finished(tmp_path, "a" * 16) is None
+    with pytest.raises(DataError, match=r"a{16}.*b{16}"):
+        artifacts.finished(tmp_path, "b" * 16)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("other")])
+def test_a_damaged_file_is_noticed(finished, damage):
+    damage(finished / "rows.txt")
+    with pytest.raises(DataError, match=r"rows\.txt is missing or was changed"):
+        artifacts.finished(finished, "a" * 16)
+
+
+def test_a_damaged_manifest_is_one_clear_error(finished):
+    (finished / artifacts.MANIFEST).write_text("{")
+    with pytest.raises(DataError, match="cannot be read"):
+        artifacts.finished(finished, "a" * 16)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        artifacts.write_text(path, "half \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_output_directory_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AriaError, match="must be writable"):
+        artifacts.check_writable(tmp_path / "file", 0.001)
+
+
+def test_an_output_directory_without_space_is_refused(tmp_path):
+    with pytest.raises(AriaError, match=r"GiB left and this run needs 1000000000\.0"):
+        artifacts.check_writable(tmp_path, 1e9)

@@ -1,0 +1,131 @@
+"""Scoring a conversation, with an endpoint that says what the test tells it to."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from aria_ray.grammar import Call, answer_message, thought_for_calls, thought_without_call, tool_call_message
+from aria_ray.tools import TOOLS, tool_definition
+from aria_ray.validation.accuracy import choose_cases, run_case, same_rounds, wilson_interval
+from aria_ray.validation.client import Client
+from aria_ray.validation.validate import summarise
+
+DEFINITION = tool_definition(TOOLS["multiply"])
+PARAMETERS = list(DEFINITION["function"]["parameters"]["properties"])
+CALL = Call("multiply", dict(zip(PARAMETERS, (6, 7), strict=True)))
+THOUGHT = thought_for_calls("product", [CALL])
+HIT = {
+    "id": "hit",
+    "category": "math",
+    "scenario": "hit",
+    "tools": [DEFINITION],
+    "tool_names": json.dumps({"multiply": {"tool": "multiply", "parameters": {name: name for name in PARAMETERS}}}),
+    "answer_contains": ["42"],
+    "messages": [
+        {"role": "user", "content": "6 times 7?"},
+        tool_call_message(THOUGHT, [CALL]),
+        {"role": "tool", "tool_call_id": "call_0", "content": "42"},
+        answer_message(thought_without_call("product", "result is ready"), "It is 42."),
+    ],
+}
+MISS = {**HIT, "id": "miss", "scenario": "miss", "answer_contains": [], "messages": [HIT["messages"][0], HIT["messages"][3]]}
+
+
+def calling(arguments, name="multiply", thought=THOUGHT):
+    function = {"name": name, "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}
+    return {"role": "assistant", "reasoning": thought, "content": None, "tool_calls": [{"id": "x", "function": function}]}
+
+
+def saying(content, thought=thought_without_call("product", "result is ready")):
+    return {"role": "assistant", "reasoning": thought, "content": content}
+
+
+def converse(case, *replies):
+    """The result of a case, and the requests the endpoint got, where it answers with these replies in turn."""
+    requests = []
+
+    def handler(request):
+        requests.append(json.loads(request.content))
+        reply = replies[min(len(requests), len(replies)) - 1]
+        if isinstance(reply, int):
+            return httpx.Response(reply, text="out of order")
+        body = {"choices": [{"message": reply, "finish_reason": "stop"}], "usage": {"completion_tokens": 5}}
+        return httpx.Response(200, json=body)
+
+    async def go():
+        async with httpx.AsyncClient(base_url="http://endpoint/v1", transport=httpx.MockTransport(handler)) as http:
+            return await run_case(Client(http, "aria"), case)
+
+    return asyncio.run(go()), requests
+
+
+def test_a_right_conversation_executes_the_tool_and_is_correct():
+    result, requests = converse(HIT, calling(CALL.arguments), saying("That makes 42."))
+    assert (result.outcome, result.compliant, result.num_turns, result.num_thoughts) == ("correct", True, 2, 2)
+    sent = requests[1]["messages"]
+    assert sent[-1] == {"role": "tool", "tool_call_id": "x", "content": "42"}
+    assert "reasoning" not in sent[1]
+
+
+@pytest.mark.parametrize(
+    ("case", "replies", "outcome", "compliant"),
+    [
+        (HIT, [calling(dict(zip(PARAMETERS, (6, 8), strict=True))), saying("It is 42.")], "wrong", True),
+        (HIT, [calling(CALL.arguments), saying("It is 41.")], "wrong", True),
+        (HIT, [calling(CALL.arguments), saying("")], "wrong", True),
+        (HIT, [saying("It is 42.")], "wrong", False),
+        (HIT, [calling({PARAMETERS[0]: "six"}), saying("It is 42.")], "wrong", False),
+        (HIT, [calling(CALL.arguments, name="plus"), saying("It is 42.")], "wrong", False),
+        (HIT, [calling(CALL.arguments)], "wrong", False),
+        (HIT, [calling("{")], "malformed", False),
+        (HIT, [saying('<tool_call>{"name": "multiply"}')], "malformed", False),
+        (HIT, [500], "request_failed", None),
+        (HIT, [calling(CALL.arguments), 503], "request_failed", None),
+        (MISS, [saying("Fine.")], "correct", True),
+        (MISS, [calling(CALL.arguments), saying("Fine.")], "wrong", False),
+    ],
+)
+def test_outcomes(case, replies, outcome, compliant):
+    result, _ = converse(case, *replies)
+    assert (result.outcome, result.compliant) == (outcome, compliant)
+
+
+def test_a_failed_request_is_no_wrong_answer():
+    results = [converse(HIT, 500)[0], converse(HIT, calling(CALL.arguments), saying("42"))[0]]
+    summary = summarise(results)
+    assert summary["outcomes"] == {"request_failed": 1, "correct": 1}
+    assert summary["shares"]["accuracy"]["value"] == 1.0
+    assert summary["shares"]["accuracy"]["cases"] == 1
+
+
+def test_a_thought_out_of_shape_is_counted_as_none():
+    shares = summarise([converse(HIT, calling(CALL.arguments, thought="hm"), saying("42"))[0]])["shares"]
+    assert shares["thinking_prefix"]["value"] == 0.5
+
+
+def test_irrelevance_is_judged_where_no_call_is_expected():
+    results = [converse(MISS, saying("Fine."))[0], converse(MISS, calling(CALL.arguments))[0]]
+    shares = summarise([*results, converse(HIT, saying("42"))[0]])["shares"]
+    assert (shares["irrelevance"]["value"], shares["irrelevance"]["cases"]) == (0.5, 2)
+
+
+def test_calls_compare_by_meaning():
+    one, other = Call("f", {"x": 15, "t": "A b"}), Call("g", {})
+    assert same_rounds([[one, other]], [[other, Call("f", {"t": "a b ", "x": 15.0})]])
+    assert not same_rounds([[one], [other]], [[one, other]])
+    assert not same_rounds([[one]], [[Call("f", {"x": 15})]])
+
+
+def test_wilson_interval():
+    # Without a success its upper end is z^2 / (n + z^2); at one half it is symmetric.
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
+    assert wilson_interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_every_model_gets_the_same_cases():
+    rows = [{"id": f"{number:03}"} for number in range(50)]
+    assert choose_cases(rows, 10) == choose_cases(list(reversed(rows)), 10)
+    assert len(choose_cases(rows, 100)) == 50

@@ -87,12 +87,13 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """Serve the trained model until Ctrl-C; training must be done."""
     _, config = _resolve(arguments)
     from aria_ray import pipeline
+    from aria_ray.serving.deploy import check_port
     from aria_ray.terminal import Terminal
 
     out = out.absolute()
     terminal = Terminal()
     pipeline.finished_stages(config, out, ("dataset", "training"))
-    pipeline.check_port(config.serving)
+    check_port(config.serving)
     with pipeline.ray_session(), pipeline.endpoint(config, out / pipeline.MODEL, terminal) as (url, model):
         terminal.line(f"Serving model '{model}' at {url}; Ctrl-C stops it.")
         signal.pause()

@@ -22,7 +22,7 @@ from aria_ray.errors import DataError
 from aria_ray.hardware.telemetry import Sampler
 from aria_ray.records import Manifest, Report
 from aria_ray.report import build_report, write_report
-from aria_ray.serving.deploy import check_port, serve_model
+from aria_ray.serving.deploy import check_port, find_config, serve_model
 from aria_ray.terminal import Terminal
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import write_merged
@@ -62,7 +62,9 @@ def check(config: RunConfig, out: Path) -> None:
     artifacts.check_writable(out, needed_gib=1)
     complete = [artifacts.finished(out / name, wanted) for name, wanted in fingerprints(config).items()]
     if complete[-1] is None:
-        check_port(config.serving)
+        find_config(config.serving.file)
+        if "RAY_ADDRESS" not in os.environ:  # on a cluster Ray Serve may be up already, and the port its own
+            check_port(config.serving)
 
 
 def fingerprints(config: RunConfig) -> dict[str, str]:
@@ -77,9 +79,12 @@ def fingerprints(config: RunConfig) -> dict[str, str]:
 def ray_session() -> Iterator[None]:
     """Ray for the block: the cluster of RAY_ADDRESS (`ray job submit` sets it), else one of our own that goes away again."""
     address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(
-        address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False if address == "local" else None
-    )
+    options: dict[str, Any] = {}
+    if address == "local":
+        # Anyone who can reach an open cluster can run code on it. Ray keeps the token in the user's home directory.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        options["include_dashboard"] = False
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
     try:
         yield
     finally:

@@ -74,7 +74,7 @@ class TrainingConfig(Section):
     num_steps: int = Field(gt=0)
     """Optimizer steps over all stages."""
     tokens_per_step: int = Field(gt=0)
-    """Tokens (padding not counted) that one worker packs into one optimizer step."""
+    """Packed tokens of one optimizer step, over all workers."""
     max_tokens: int = Field(gt=0)
     """Tokens of one packed row; a longer example is dropped and counted."""
     learning_rate: float = Field(gt=0)

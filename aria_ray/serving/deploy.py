@@ -7,6 +7,7 @@ the host and the port are put in. The first answer takes about a minute on a CPU
 
 import logging
 import os
+import re
 import socket
 import time
 import uuid
@@ -18,6 +19,7 @@ from typing import Any
 
 import httpx
 import psutil
+import ray
 import yaml
 from ray import serve
 
@@ -34,6 +36,8 @@ ANSWER_TIMEOUT_S = 120.0
 ENGINE_STOP_S = 20.0
 """How long an engine gets to go by itself after its deployment is gone."""
 _MARK = "ARIA_ENDPOINT"
+_ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b")
+_ENGINE_ERROR = re.compile(r"^\((?:Worker|EngineCore)[^)]*\) ERROR [^\]]*\] ([\w.]*(?:Error|Exception): .*)", re.M)
 _PACKAGE = Path(aria_ray.__file__).parent
 BASE_CHAT_TEMPLATE = _PACKAGE / "base_chat_template.jinja"
 
@@ -111,6 +115,15 @@ def find_config(file: str) -> Path:
     )
 
 
+def check_port(config: ServingConfig) -> None:
+    """Raise ServingError if another program has the port."""
+    if _is_taken(config.host, config.port):
+        raise ServingError(
+            f"serving.port {config.port} on {config.host} is in use by another program; "
+            "choose a free one with serving.port=PORT, or stop that program"
+        )
+
+
 def stop_engines(mark: str, timeout_s: float = ENGINE_STOP_S) -> int:
     """Wait until the engine processes of one deployment on this machine are gone, and kill what stays; how many that were."""
     engines = _engines(mark)
@@ -176,19 +189,16 @@ def _read(config: ServingConfig, model: Path, served_name: str, base: bool) -> t
 
 def _check_free(config: ServingConfig, running: bool) -> None:
     """Refuse a port that another program has, and an application that is already up on this cluster."""
-    taken = _is_taken(config.host, config.port)
-    where = f"serving.port {config.port} on {config.host}"
-    if running and not taken:
+    if not running:
+        check_port(config)
+        return
+    if not _is_taken(config.host, config.port):
         raise ServingError(
-            f"{where}: Ray Serve already runs on this cluster with another port; "
+            f"serving.port {config.port} on {config.host}: Ray Serve already runs on this cluster with another port; "
             "set serving.port to that one, or stop it with `serve shutdown`"
         )
-    if running and APP in serve.status().applications:
+    if APP in serve.status().applications:
         raise ServingError(f"this cluster already serves an application named '{APP}'; stop it with `serve shutdown`")
-    if taken and not running:
-        raise ServingError(
-            f"{where} is in use by another program; choose a free one with serving.port=PORT, or stop that program"
-        )
 
 
 def _is_taken(host: str, port: int) -> bool:
@@ -231,10 +241,25 @@ def _wait_running(deadline: _Deadline, report: Progress) -> None:
 
 
 def _reason(app: Any) -> str:
-    """The end of the longest message that the application or one of its deployments left."""
+    """The error at the end of the longest message that the application or a deployment left, and the engine's own."""
     messages = [app.message, *(deployment.message for deployment in app.deployments.values())]
     lines = [line.strip() for line in max(messages, key=len).splitlines() if line.strip()]
-    return " | ".join(lines[-8:])[-1500:] or f"Ray Serve gives no reason (status {app.status.value})"
+    errors = [index for index, line in enumerate(lines) if _ERROR.match(line)]
+    told = " ".join(lines[errors[-1] if errors else -5 :])[:1000]
+    return "; ".join(part for part in (_engine_error(), told) if part) or f"Ray Serve gives no reason ({app.status.value})"
+
+
+def _engine_error() -> str:
+    """The first error that an engine process wrote last, from Ray's logs on this machine; empty where there is none.
+
+    vLLM tells its parent no more than "See root cause above".
+    """
+    context = ray.get_runtime_context()
+    logs = (Path(context.get_temp_dir()) / context.get_session_name() / "logs").glob("worker-*.out")
+    for path in sorted(logs, key=lambda item: item.stat().st_mtime, reverse=True):
+        if found := _ENGINE_ERROR.search(path.read_text(encoding="utf-8", errors="replace")):
+            return found.group(1)[:1000]
+    return ""
 
 
 def _wait_answer(url: str, served_name: str, deadline: _Deadline) -> None:

@@ -7,6 +7,7 @@ user's cache (about 540 MB in float32 for SmolLM2-135M). Nothing here changes a 
 import importlib.util
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _download(repo_id: str) -> Path:
         ) from None
 
 
-def _cached(source: str, make) -> Path:
+def _cached(source: str, make: Callable[[Path], None]) -> Path:
     """The cache directory of a source, made by `make(target)` into a temporary one first, then renamed."""
     root = platformdirs.user_cache_path("aria_ray") / "models"
     name = source.replace(":", "-")

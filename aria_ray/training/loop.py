@@ -55,7 +55,7 @@ def train_step(
         loss = functional.cross_entropy(logits, pack.targets.to(device), reduction="sum") / num_targets
         loss.backward()
         total += loss.detach()
-    loss_value = sum_over_workers(total).item()
+    loss_value = float(sum_over_workers(total))
     if not math.isfinite(loss_value):
         raise TrainingError(f"loss is {loss_value}, must be finite; lower training.learning_rate (now {rate:.2e})")
     parameters = list(trainable_parameters(model).values())
@@ -70,7 +70,6 @@ def train_step(
     return loss_value
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, packs: Sequence[Pack], stage: int) -> Evaluation:
     """Teacher-forced exact match of decisions on held-out packs.
 
@@ -83,7 +82,8 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], stage: int) -> Evaluation:
     difficulty: list[int] = []
     loss, num_targets = 0.0, 0
     for pack in packs:
-        logits = supervised_logits(model, pack, device).float()
+        with torch.no_grad():
+            logits = supervised_logits(model, pack, device).float()
         targets = pack.targets.to(device)
         loss += functional.cross_entropy(logits, targets, reduction="sum").item()
         num_targets += pack.num_targets

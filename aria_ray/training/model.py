@@ -14,8 +14,17 @@ from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
 
-# Words whose mean embedding a new marker starts from: a start in the right region of the space, not at random.
-_MARKER_WORDS = ("think", "end of thought", "tool call", "end of call", "tool response", "end of response")
+# Words whose mean embedding a new token starts from: a start in the right region of the space, not at random.
+_WORDS = {
+    "<think>": "think",
+    "</think>": "end of thought",
+    "<tool_call>": "tool call",
+    "</tool_call>": "end of call",
+    "<tool_response>": "tool response",
+    "</tool_response>": "end of response",
+    TURN_START: "next speaker",
+    TURN_END: "end of turn",
+}
 
 
 def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
@@ -33,21 +42,24 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
 def load_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) -> PreTrainedModel:
     """The base model with an embedding for every token of the tokenizer; turns end it."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    num_known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > num_known:
         # Not padded to a round number: rows that no token owns would be random weights that can win a prediction.
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
         for embedding in {model.get_input_embeddings(), model.get_output_embeddings()}:
-            for marker, words in zip(MARKERS, _MARKER_WORDS, strict=True):
-                ids = tokenizer.encode(words, add_special_tokens=False)
-                embedding.weight[tokenizer.convert_tokens_to_ids(marker)] = embedding.weight[ids].mean(dim=0)
+            for token, words in _WORDS.items():
+                index = tokenizer.convert_tokens_to_ids(token)
+                if index >= num_known:
+                    ids = tokenizer.encode(words, add_special_tokens=False)
+                    embedding.weight[index] = embedding.weight[ids].mean(dim=0)
     model.config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model
 
 
 def add_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: LoraConfig, seed: int) -> PeftModel:
-    """Put a LoRA adapter on the named linear layers and make the markers' embeddings trainable; all else is frozen.
+    """Put a LoRA adapter on the named linear layers and train the control tokens' embeddings; all else is frozen.
 
     Raises:
         TrainingError: a target names no linear layer of this model.
@@ -58,10 +70,10 @@ def add_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, conf
             raise TrainingError(
                 f"training.lora.target_modules: '{target}' matches no linear layer; there are: {', '.join(sorted(linear))}"
             )
-    markers = [tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS]
-    trainable = {"embed_tokens": markers}
+    control = [tokenizer.convert_tokens_to_ids(token) for token in _WORDS]
+    trainable = {"embed_tokens": control}
     if not model.config.tie_word_embeddings:
-        trainable["lm_head"] = markers
+        trainable["lm_head"] = control
     torch.manual_seed(seed)
     return get_peft_model(
         model,

@@ -61,8 +61,10 @@ def encode_rows(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, 
 def _render(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: list[Any], *, generation_prompt: bool
 ) -> str:
-    return tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=generation_prompt)
+    text: str = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=generation_prompt)
+    return text
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return tokenizer.encode(text, add_special_tokens=False)
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return ids

@@ -91,7 +91,7 @@ def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dat
     settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), log=Path("/dev/null"))
     actor = ray.remote(num_cpus=config.cpus_per_worker)(_FullFinetuning).remote()
     try:
-        return ray.get(actor.peak_gib.remote(settings))
+        return float(ray.get(actor.peak_gib.remote(settings)))
     finally:
         ray.kill(actor)
 

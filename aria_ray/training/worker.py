@@ -169,7 +169,11 @@ class Worker:
             "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         }
         if ended is not None:
-            transition = {"stage": stage.name, "steps": self.progress.step, "accuracy": evaluation.stage_accuracy}
+            transition: dict[str, Any] = {
+                "stage": stage.name,
+                "steps": self.progress.step,
+                "accuracy": evaluation.stage_accuracy,
+            }
             transition |= {"gate": result, "target": stage.target, "minimum": stage.minimum}
             transition["reason"] = "target" if result == "target" else "steps" if is_last else "patience"
             self.progress = self.progress.next_stage(transition)

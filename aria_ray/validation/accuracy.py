@@ -129,6 +129,7 @@ def _scored(
     case: Mapping[str, Any], rounds: list[tuple[Call, ...]], answer: str, turns: tuple[int, int], messages: list[dict[str, Any]]
 ) -> CaseResult:
     compliant = is_compliant(case, rounds)
+    outcome: Outcome
     missing = [text for text in case["answer_contains"] if text.casefold() not in answer.casefold()]
     if not same_rounds(rounds, expected_rounds(case)):
         outcome, detail = "wrong", "calls differ from the reference"

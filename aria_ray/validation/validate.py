@@ -80,8 +80,8 @@ def summarise(results: Sequence[CaseResult]) -> dict[str, Any]:
     shares = {}
     for name, values in groups.items():
         if values:
-            right = sum(values)
-            shares[name] = {"value": right / len(values), "cases": len(values), "interval": wilson_interval(right, len(values))}
+            hits = sum(values)
+            shares[name] = {"value": hits / len(values), "cases": len(values), "interval": wilson_interval(hits, len(values))}
     return {"outcomes": dict(Counter(result.outcome for result in results)), "shares": shares}
 
 

@@ -75,13 +75,14 @@ class Served:
         request = {"model": "aria", "messages": QUESTION, "max_tokens": 16, "temperature": 0, **changes}
         return self.client.post("/chat/completions", json=request)
 
-    def bias(self, wanted: str, unwanted: str = "") -> dict[str, float]:
-        """A logit bias towards one token and away from some characters."""
-        bias = {str(self.tokenizer.convert_tokens_to_ids(wanted)): 20.0}
-        for character in unwanted:
-            (token_id,) = self.tokenizer.encode(character, add_special_tokens=False)
-            bias[str(token_id)] = -100.0
-        return bias
+    def bias(self, **strengths: float) -> dict[str, float]:
+        """A logit bias by token; `space` stands for all white space, `end` and `think_end` for the markers."""
+        tokens = {"space": " \n\t\r", "end": [grammar.TURN_END], "think_end": [grammar.THINK_END]}
+        return {
+            str(self.tokenizer.encode(token, add_special_tokens=False)[0]): strength
+            for name, strength in strengths.items()
+            for token in tokens.get(name, name)
+        }
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +144,8 @@ def test_stream_ends_with_usage_and_done(served: Served) -> None:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "add"}}], ids=["required", "named"])
 def test_forced_call_comes_as_tool_calls(served: Served, choice: Any) -> None:
-    """The grammar sets in at the end of the thought, which the bias brings; white space would never end."""
-    bias = served.bias(grammar.THINK_END, unwanted=" \n\t\r")
+    """The grammar sets in at the end of the thought, which the bias brings; it also ends white space and the turn."""
+    bias = served.bias(think_end=20, end=10, space=-100)
     answer = served.chat(tools=[TOOL], tool_choice=choice, logit_bias=bias, max_tokens=96).json()
     (call, *_) = grammar.message_calls(answer["choices"][0]["message"])
     assert call.name == "add"
@@ -152,7 +153,7 @@ def test_forced_call_comes_as_tool_calls(served: Served, choice: Any) -> None:
 
 
 def test_thought_is_reasoning_not_content(served: Served) -> None:
-    answer = served.chat(logit_bias=served.bias("x")).json()["choices"][0]["message"]
+    answer = served.chat(logit_bias=served.bias(x=20)).json()["choices"][0]["message"]
     assert answer["reasoning"] == "x" * 16
     assert not answer["content"]
 

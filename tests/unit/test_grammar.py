@@ -78,7 +78,7 @@ def test_calls_of_a_message_are_those_it_was_made_of():
 
 @pytest.mark.parametrize("body", ["{", "[]", '{"name": 3, "arguments": {}}', '{"name": "x", "arguments": []}'])
 def test_a_broken_call_is_refused(body):
-    with pytest.raises(ValueError, match="Expecting|must be|property name"):
+    with pytest.raises(ValueError, match=r"Expecting|must be"):
         grammar.parse_assistant(f"<think>a</think><tool_call>{body}</tool_call>")
 
 

@@ -1,5 +1,7 @@
 """Stages, their data, their learning rates and their gates."""
 
+import itertools
+
 import pytest
 
 from aria_ray.config import load_config
@@ -72,5 +74,5 @@ def test_warm_up_then_cosine():
     assert rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.55)
     assert rates[99] == pytest.approx(0.1, abs=1e-3)
-    assert all(earlier >= later for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(earlier >= later for earlier, later in itertools.pairwise(rates[10:]))
     assert learning_rate(0, 1, 1.0, 0.1) == 1.0

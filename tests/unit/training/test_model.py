@@ -36,9 +36,7 @@ def model(tokenizer):
 def some_packs(tokenizer):
     rng = random.Random(0)
     end = tokenizer.eos_token_id
-    rows = [
-        TurnTokens(str(number), 1, (7, end, *(rng.randrange(200) for _ in range(6)), end), 5, 2) for number in range(8)
-    ]
+    rows = [TurnTokens(str(number), 1, (7, end, *(rng.randrange(200) for _ in range(6)), end), 5, 2) for number in range(8)]
     return [pack(rows[:4]), pack(rows[4:])]
 
 

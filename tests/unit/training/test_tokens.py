@@ -37,8 +37,7 @@ def test_each_assistant_turn_is_a_sequence_of_prompt_and_turn(tokenizer):
     call, answer = encode_row(tokenizer, ROW)
     said = [tokenizer.decode(turn.ids[turn.num_prompt :]) for turn in (call, answer)]
     assert said[0] == (
-        "<think>ask: time; function: now; args: none</think>"
-        '<tool_call>{"name": "now", "arguments": {}}</tool_call><|im_end|>'
+        '<think>ask: time; function: now; args: none</think><tool_call>{"name": "now", "arguments": {}}</tool_call><|im_end|>'
     )
     assert said[1] == "<think>ask: time; function: none; reason: result is ready</think>It is noon.<|im_end|>"
     decided = [tokenizer.decode(turn.ids[turn.num_prompt : turn.num_prompt + turn.num_decision]) for turn in (call, answer)]

@@ -16,6 +16,7 @@ DEFINITION = tool_definition(TOOLS["multiply"])
 PARAMETERS = list(DEFINITION["function"]["parameters"]["properties"])
 CALL = Call("multiply", dict(zip(PARAMETERS, (6, 7), strict=True)))
 THOUGHT = thought_for_calls("product", [CALL])
+READY = thought_without_call("product", "result is ready")
 HIT = {
     "id": "hit",
     "category": "math",
@@ -38,8 +39,8 @@ def calling(arguments, name="multiply", thought=THOUGHT):
     return {"role": "assistant", "reasoning": thought, "content": None, "tool_calls": [{"id": "x", "function": function}]}
 
 
-def saying(content, thought=thought_without_call("product", "result is ready")):
-    return {"role": "assistant", "reasoning": thought, "content": content}
+def saying(content):
+    return {"role": "assistant", "reasoning": READY, "content": content}
 
 
 def converse(case, *replies):

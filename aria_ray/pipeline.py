@@ -81,8 +81,6 @@ def ray_session() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "local")
     options: dict[str, Any] = {}
     if address == "local":
-        # Anyone who can reach an open cluster can run code on it. Ray keeps the token in the user's home directory.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         options["include_dashboard"] = False
     ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
     try:

@@ -10,8 +10,7 @@ from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from aria_ray.training.model import trainable_parameters
-
-ADAPTER = "adapter"
+from aria_ray.training.settings import ADAPTER
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ T = tokens of a packed row, S = supervised positions, H = hidden size, V = vocab
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,7 @@ from aria_ray.errors import TrainingError
 from aria_ray.training.batch import Pack
 from aria_ray.training.curriculum import Evaluation
 from aria_ray.training.model import hidden_states, output_head, trainable_parameters
-
-SumOverWorkers = Callable[[Tensor], Tensor]
-"""Adds a tensor up over all workers, in place where it likes, and returns the sum; the identity for one worker."""
+from aria_ray.training.settings import SumOverWorkers
 
 MAX_GRADIENT_NORM = 1.0
 

@@ -1,6 +1,7 @@
 """The curriculum on Ray Train: one TorchTrainer, its checkpoints, and the merged model at the end.
 
-The only module of this package that imports Ray. Ray is initialised by the caller.
+The only module of this package that imports Ray. Ray is initialised by the caller. Model libraries (10 s of imports on a slow
+processor) are imported where a worker needs them, not by every process that loads this module.
 """
 
 import json
@@ -21,12 +22,8 @@ from torch import Tensor
 from aria_ray.artifacts import write_json
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
-from aria_ray.training.checkpoint import ADAPTER
-from aria_ray.training.curriculum import stage_packs
 from aria_ray.training.follow import following
-from aria_ray.training.loop import train_step
-from aria_ray.training.model import load_model, load_tokenizer
-from aria_ray.training.worker import Place, Settings, Worker, load_turns
+from aria_ray.training.settings import ADAPTER, Place, Settings
 
 ERROR = "error.txt"
 LOG = "log.jsonl"
@@ -100,6 +97,11 @@ class _FullFinetuning:
     """An actor, because an actor has a process to itself."""
 
     def peak_gib(self, settings: Settings) -> float:
+        from aria_ray.training.curriculum import stage_packs
+        from aria_ray.training.loop import train_step
+        from aria_ray.training.model import load_model, load_tokenizer
+        from aria_ray.training.worker import load_turns
+
         config = settings.config
         tokenizer = load_tokenizer(settings.base)
         turns, _ = load_turns(tokenizer, settings.dataset, "train", config.max_tokens)
@@ -111,6 +113,9 @@ class _FullFinetuning:
 
 
 def _train_worker(loop_config: Mapping[str, Any]) -> None:
+    # Imported by the workers alone: Ray Train's controller loads this function too, and needs no model library for it.
+    from aria_ray.training.worker import Worker
+
     settings: Settings = loop_config["settings"]
     context = ray.train.get_context()
     place = Place(context.get_world_rank(), context.get_world_size(), _sum_over_workers)

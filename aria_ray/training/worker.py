@@ -5,7 +5,7 @@ import random
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +14,19 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
 from aria_ray.training import checkpoint
 from aria_ray.training.batch import Pack, group_turns, pack
 from aria_ray.training.checkpoint import Progress
 from aria_ray.training.curriculum import Evaluation, gate, stage_packs, stage_steps
-from aria_ray.training.loop import SumOverWorkers, evaluate, train_step
+from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.schedule import learning_rate
+from aria_ray.training.settings import Place, Settings
 from aria_ray.training.tokens import TurnTokens, encode_rows
 
 Report = Callable[[dict[str, Any], Callable[[Path], None] | None], None]
 """report(metrics, save): hands metrics to Ray Train and, where `save` is given, a checkpoint that `save(directory)` writes."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a worker has to know. Paths are on storage that every worker sees."""
-
-    config: TrainingConfig
-    dtype: str
-    base: Path
-    dataset: Path
-    """The dataset's JSON lines."""
-    log: Path
-    """One JSON line per step and per evaluation, written by the first worker."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """This worker's place among all."""
-
-    rank: int
-    world_size: int
-    sum_over_workers: SumOverWorkers
 
 
 def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, max_tokens: int) -> tuple[list[TurnTokens], int]:

@@ -48,12 +48,14 @@ TOOL = {
     },
 }
 DRIVER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 import ray
 from aria_ray.config.schema import ServingConfig
 from aria_ray.serving.deploy import serve_model
 
+# Processes that a shell starts in the background ignore the interrupt, and so do their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 config = ServingConfig(port=int(sys.argv[2]))
 with serve_model(config, Path(sys.argv[1]), on_progress=lambda line: print(line, flush=True)) as endpoint:

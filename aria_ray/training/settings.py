@@ -1,0 +1,37 @@
+"""What a training worker is told. Light to import: Ray Train's own processes read it without loading a model library."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from aria_ray.config.schema import TrainingConfig
+
+ADAPTER = "adapter"
+"""Folder of the adapter, in a checkpoint and in the stage directory."""
+
+SumOverWorkers = Callable[[Tensor], Tensor]
+"""Adds a tensor up over all workers, in place where it likes, and returns the sum; the identity for one worker."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker has to know. Paths are on storage that every worker sees."""
+
+    config: TrainingConfig
+    dtype: str
+    base: Path
+    dataset: Path
+    """The dataset's JSON lines."""
+    log: Path
+    """One JSON line per step and per evaluation, written by the first worker."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A worker's place among all."""
+
+    rank: int
+    world_size: int
+    sum_over_workers: SumOverWorkers

@@ -143,6 +143,11 @@ def check_writable(directory: Path, needed_gib: float) -> None:
         )
 
 
+def size_gib(directory: Path) -> float:
+    """Size of all files below a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 2**30
+
+
 def package_versions() -> dict[str, str]:
     """Versions of the packages that decide what a run gives; a package that is not there is left out."""
     versions = {}

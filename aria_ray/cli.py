@@ -1,5 +1,6 @@
 """The command line. Imports nothing heavy: `aria --help` answers at once."""
 
+import errno
 import os
 import signal
 import sys
@@ -149,6 +150,15 @@ def main() -> None:
         app()
     except AriaError as error:
         typer.echo(f"aria: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        typer.echo(
+            f"aria: no space left on the device of {error.filename or 'the output directory'}; free some and run again: "
+            "finished stages are kept",
+            err=True,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("aria: stopped", err=True)

@@ -24,7 +24,7 @@ THINK_START, THINK_END = "<think>", "</think>"
 CALL_START, CALL_END = "<tool_call>", "</tool_call>"
 RESPONSE_START, RESPONSE_END = "<tool_response>", "</tool_response>"
 MARKERS = (THINK_START, THINK_END, CALL_START, CALL_END, RESPONSE_START, RESPONSE_END)
-"""Single tokens of the vocabulary. vLLM's `deepseek_r1` reasoning parser and `hermes` tool parser know the first four."""
+"""Single tokens of the vocabulary. vLLM's `qwen3` reasoning parser and `hermes` tool parser know the first four."""
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 

@@ -45,7 +45,10 @@ def run(config: RunConfig, recipe: str, out: Path, terminal: Terminal) -> Report
     check(config, out)
     with terminal.stage("base model") as update:
         update(0, 0, config.model.source)
-        prepare_base(config.model)  # first of all: a model that is not there must not cost a dataset
+        base = prepare_base(config.model)  # first of all: a model that is not there must not cost a dataset
+    if not (out / MODEL).is_dir():
+        # The merged model is as large as the base; 1 GiB is for the dataset and the adapter's checkpoints.
+        artifacts.check_writable(out, needed_gib=1 + artifacts.size_gib(base))
     with ray_session():
         dataset = make_dataset(config, out, terminal)
         training = train_model(config, dataset, out, terminal)

@@ -67,12 +67,14 @@ async def run_case(client: Client, case: Mapping[str, Any]) -> CaseResult:
     rounds: list[tuple[Call, ...]] = []
     thoughts = 0
     for turn in range(1, MAX_ROUNDS + 1):
-        reply = await client.chat(messages, tools=case["tools"], max_tokens=MAX_TOKENS, temperature=0)
+        reply = await client.chat(
+            [_sent(message) for message in messages], tools=case["tools"], max_tokens=MAX_TOKENS, temperature=0
+        )
         if isinstance(reply, RequestFailure):
             return _result(case, "request_failed", None, rounds, (turn - 1, thoughts), reply.reason, messages)
-        message = reply.message
-        thoughts += is_thought(message.get("reasoning") or message.get("reasoning_content"))
-        messages = [*messages, _history(message)]
+        message = _assistant(reply.message)
+        thoughts += is_thought(message["reasoning"])
+        messages = [*messages, message]
         content = message.get("content") or ""
         try:
             calls = message_calls(message)
@@ -164,12 +166,18 @@ def _result(
     )
 
 
-def _history(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The assistant message as a client sends it back: without the thought, as clients of the protocol do."""
-    kept = {"role": "assistant", "content": message.get("content")}
+def _assistant(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What the transcript keeps of an assistant message."""
+    kept = {"role": "assistant", "reasoning": message.get("reasoning") or message.get("reasoning_content")}
+    kept["content"] = message.get("content")
     if message.get("tool_calls"):
         kept["tool_calls"] = message["tool_calls"]
     return kept
+
+
+def _sent(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as a client sends it back: without the thought, as clients of the protocol do."""
+    return {key: value for key, value in message.items() if key != "reasoning"}
 
 
 def _tool_messages(case: Mapping[str, Any], message: Mapping[str, Any], calls: Sequence[Call]) -> list[dict[str, Any]]:

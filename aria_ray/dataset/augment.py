@@ -1,7 +1,7 @@
 """Five ways to put one base template. Slots are drawn anew for each, so no two rows are the same question reworded.
 
-`dataset.augmentations: N` takes the first N of `AUGMENTATIONS`, ordered by what they teach: masking comes first because
-a model that has to read the list, instead of knowing names by heart, copes with tools it has never seen.
+`dataset.augmentations: N` takes the first N of `AUGMENTATIONS`, ordered by how hard they are on a small model. Masking makes
+it read the tool list instead of knowing names by heart, so it copes with tools it has never seen; that takes training time.
 """
 
 import random
@@ -14,7 +14,7 @@ from aria_ray.dataset.templates import Frames, Template
 from aria_ray.dataset.toolboxes import Variant
 
 Augmentation = Literal["none", "masking", "noise", "context", "tool_list"]
-AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "masking", "noise", "context", "tool_list")
+AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "context", "noise", "masking", "tool_list")
 
 VARIANTS: dict[Augmentation, Variant] = {"masking": "masked", "tool_list": "extended"}
 """How the tools are listed, where not plainly."""

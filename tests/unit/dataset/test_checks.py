@@ -70,7 +70,7 @@ def test_figures(rows):
     assert figures["num_rows"] == 80
     assert figures["num_templates"] == 40
     assert figures["shares"]["scenario"] == {"error": 0.15, "hit": 0.4, "miss": 0.35, "multi": 0.1}
-    assert figures["shares"]["augmentation"] == {"masking": 0.5, "none": 0.5}
+    assert figures["shares"]["augmentation"] == {"context": 0.5, "none": 0.5}
     assert figures["duplicate_share"] == 0
     assert 0 < figures["distinct_2"] <= 1
     assert figures["tool_entropy_bits"] > 3

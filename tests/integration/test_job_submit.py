@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,9 +30,11 @@ def cluster(tmp_path):
     """The dashboard address and the environment of a cluster of this test's own."""
     port, dashboard = free_port(), free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     head = [RAY, "start", "--head", f"--port={port}", "--num-cpus=2", "--block", "--dashboard-host=127.0.0.1"]
-    with (tmp_path / "head.log").open("w") as log:
+    # Not below tmp_path: the path of a Unix socket in it may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder, (tmp_path / "head.log").open("w") as log:
+        head.append(f"--temp-dir={folder}")
         running = subprocess.Popen(
             [*head, f"--dashboard-port={dashboard}"], env=environment, stdout=log, stderr=log, start_new_session=True
         )

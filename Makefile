@@ -30,11 +30,11 @@ format: .venv/installed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+# The libraries are compiled here, once: dozens of Ray's processes import them, and where PYTHONDONTWRITEBYTECODE is set, as
+# containers do, each would compile them anew (vLLM: 30 s against 10 s).
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	# Compiled here, once: dozens of Ray's processes import the same libraries, and where PYTHONDONTWRITEBYTECODE is set, as
-	# containers do, each would compile them anew (vLLM: 30 s against 10 s).
 	$(UV) pip install --python .venv --compile-bytecode --constraint requirements.lock --editable '.[cpu,dev]'
 	touch $@
 

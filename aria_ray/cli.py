@@ -65,7 +65,7 @@ def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     from aria_ray.terminal import Terminal
 
     out = out.absolute()
-    pipeline.check(config, out)
+    pipeline.check(config, out, serves=False)
     with pipeline.ray_session():
         pipeline.make_dataset(config, out, Terminal())
 
@@ -78,7 +78,7 @@ def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     from aria_ray.terminal import Terminal
 
     out = out.absolute()
-    pipeline.check(config, out)
+    pipeline.check(config, out, serves=False)
     dataset = pipeline.finished_stages(config, out, ("dataset",))["dataset"]
     with pipeline.ray_session():
         pipeline.train_model(config, dataset, out, Terminal())
@@ -109,7 +109,7 @@ def validate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     from aria_ray.terminal import Terminal
 
     out = out.absolute()
-    pipeline.check(config, out)
+    pipeline.check(config, out, serves=True)
     stages = pipeline.finished_stages(config, out, ("dataset", "training"))
     with pipeline.ray_session():
         pipeline.validate_model(config, stages["dataset"], stages["training"], out, Terminal())
@@ -141,6 +141,7 @@ def main() -> None:
     # The terminal is for the run's own progress: the libraries' bars and notes on their own future stay off it.
     warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if "RAY_ADDRESS" not in os.environ:
         # A Ray of our own asks for a token (kept in the user's home): who reaches an open one can run code on it. Ray reads

@@ -42,7 +42,7 @@ FILES = {
 def run(config: RunConfig, recipe: str, out: Path, terminal: Terminal) -> Report:
     """Every stage in order; finished ones are reused, an unfinished one goes on where it was."""
     out = out.absolute()
-    check(config, out)
+    check(config, out, serves=True)
     with terminal.stage("base model") as update:
         update(0, 0, config.model.source)
         base = prepare_base(config.model)  # first of all: a model that is not there must not cost a dataset
@@ -56,15 +56,15 @@ def run(config: RunConfig, recipe: str, out: Path, terminal: Terminal) -> Report
     return make_report(config, recipe, {"dataset": dataset, "training": training, "validation": validation}, out)
 
 
-def check(config: RunConfig, out: Path) -> None:
-    """Refuse now what would fail later: the directory, what is in it, the port. Nothing is written.
+def check(config: RunConfig, out: Path, serves: bool) -> None:
+    """Refuse now what would fail later: the directory, what is in it, and if `serves` the port. No more than the directory is made.
 
     Raises:
         AriaError: the first thing that is wrong.
     """
     artifacts.check_writable(out, needed_gib=1)
-    complete = [artifacts.finished(out / name, wanted) for name, wanted in fingerprints(config).items()]
-    if complete[-1] is None:
+    complete = [artifacts.finished(out / name, wanted) is not None for name, wanted in fingerprints(config).items()]
+    if serves and not all(complete):
         find_config(config.serving.file)
         if "RAY_ADDRESS" not in os.environ:  # on a cluster Ray Serve may be up already, and the port its own
             check_port(config.serving)

@@ -137,7 +137,7 @@ def config(arguments: Arguments = None) -> None:
 def main() -> None:
     """Run the command line. Bad input is one line and exit 2; anything else that goes wrong shows its traceback."""
     # A batch system ends a job with SIGTERM: take the same way out as Ctrl-C, so that the endpoint comes down.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The terminal is for the run's own progress: the libraries' bars and notes on their own future stay off it.
     warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

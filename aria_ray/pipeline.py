@@ -57,7 +57,7 @@ def run(config: RunConfig, recipe: str, out: Path, terminal: Terminal) -> Report
 
 
 def check(config: RunConfig, out: Path, serves: bool) -> None:
-    """Refuse now what would fail later: the directory, what is in it, and if `serves` the port. No more than the directory is made.
+    """Refuse now what would fail later: the directory, what is in it, and if `serves` the port. Only the directory is made.
 
     Raises:
         AriaError: the first thing that is wrong.

@@ -76,7 +76,7 @@ def pack(turns: Sequence[TurnTokens]) -> Pack:
             predict_from.append(path[depth - 1])
             targets.append(turn.ids[depth])
             owners.append(owner)
-            decisions.append(depth < turn.num_prompt + turn.num_decision)
+            decisions.append(turn.decision[0] <= depth < turn.decision[1])
         previous = turn.ids
     mask = torch.zeros(len(ids), len(ids), dtype=torch.bool)
     for start, end, ancestors in segments:

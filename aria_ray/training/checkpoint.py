@@ -19,8 +19,8 @@ class Progress:
 
     stage: int = 0
     step: int = 0
-    best_accuracy: float = -1.0
-    """Best global held-out accuracy so far."""
+    best_loss: float | None = None
+    """Lowest held-out loss so far."""
     evaluations_without_gain: int = 0
     """In the current stage."""
     transitions: tuple[dict[str, Any], ...] = field(default=())

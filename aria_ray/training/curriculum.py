@@ -21,8 +21,10 @@ class Evaluation:
     stage_accuracy: float
     """Over the difficulties met so far: what the gate judges."""
     accuracy: float
-    """Over all difficulties: what chooses the best checkpoint."""
+    """Over all difficulties."""
     loss: float
+    """Mean over all held-out targets, in nats. It chooses the best checkpoint and tells patience: on some dozens of turns
+    chance moves it less than the shares."""
     num_turns: int
 
 

@@ -72,7 +72,7 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], stage: int) -> Evaluation:
     """Teacher-forced exact match of decisions on held-out packs.
 
     A turn counts if the most likely token equals the target at every position of its decision. That is the same as greedy
-    decoding producing the decision: greedy decoding leaves the reference at the first position where the argmax differs.
+    decoding producing the decision after the reference's topic: it leaves the reference where the argmax first differs.
     """
     model.eval()
     device = next(model.parameters()).device

@@ -22,8 +22,9 @@ class TurnTokens:
     ids: tuple[int, ...]
     num_prompt: int
     """Tokens before the turn; the rest is what the model has to say, and all that loss is taken on."""
-    num_decision: int
-    """Leading tokens of the turn that decide: the thought, and the calls if there are any."""
+    decision: tuple[int, int]
+    """Start and end, in `ids`, of the tokens that decide: from the thought's function on to its end, or to the end of the
+    calls. The wording of the thought's topic, which comes before, decides nothing."""
 
 
 def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> list[TurnTokens]:
@@ -39,7 +40,8 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> li
         assert whole.startswith(prompt), "the chat template must extend its generation prompt"
         assert target.endswith(TURN_END), "the chat template must end a turn"
         marker = CALL_END if message.get("tool_calls") else THINK_END
-        decision = target[: target.rindex(marker) + len(marker)]
+        # Cut before the blank in front of `function`, where no tokenizer joins what stands on the two sides.
+        first, last = target.index("; function") + 1, target.rindex(marker) + len(marker)
         prompt_ids = _encode(tokenizer, prompt)
         turns.append(
             TurnTokens(
@@ -47,7 +49,10 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> li
                 difficulty=row["difficulty"],
                 ids=(*prompt_ids, *_encode(tokenizer, target)),
                 num_prompt=len(prompt_ids),
-                num_decision=len(_encode(tokenizer, decision)),
+                decision=(
+                    len(prompt_ids) + len(_encode(tokenizer, target[:first])),
+                    len(prompt_ids) + len(_encode(tokenizer, target[:last])),
+                ),
             )
         )
     return turns

@@ -60,7 +60,7 @@ def train_curriculum(
             name="ray_train",
             storage_path=str(out),
             checkpoint_config=CheckpointConfig(
-                num_to_keep=2, checkpoint_score_attribute="accuracy", checkpoint_score_order="max"
+                num_to_keep=2, checkpoint_score_attribute="held_out_loss", checkpoint_score_order="min"
             ),
             failure_config=FailureConfig(max_failures=2),
             # Ray Train V2 shares CUDA_VISIBLE_DEVICES only; without this, the second worker of an AMD node is given a
@@ -72,7 +72,7 @@ def train_curriculum(
         result = trainer.fit()
     if (out / ERROR).exists():
         raise TrainingError((out / ERROR).read_text(encoding="utf-8"))
-    best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["accuracy"])
+    best, metrics = min(result.best_checkpoints, key=lambda item: item[1]["held_out_loss"])
     with best.as_directory() as directory:
         shutil.copytree(Path(directory) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
     facts = _facts(result.metrics, metrics, settings.log)

@@ -128,14 +128,15 @@ class Worker:
         """Evaluate, report a checkpoint, and return how the stage ended, or None where it goes on."""
         stage = self.config.stages[self.progress.stage]
         evaluation = self._global_evaluation()
-        gained = evaluation.accuracy > self.progress.best_accuracy
+        best = self.progress.best_loss
+        gained = best is None or evaluation.loss < best
         waited = 0 if gained else self.progress.evaluations_without_gain + 1
         result = gate(stage, evaluation.stage_accuracy)
         over = is_last or result == "target" or waited >= self.config.patience
         ended = result if over else None
         self.progress = replace(
             self.progress,
-            best_accuracy=max(evaluation.accuracy, self.progress.best_accuracy),
+            best_loss=evaluation.loss if gained else best,
             evaluations_without_gain=waited,
         )
         metrics = {

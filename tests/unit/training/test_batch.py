@@ -13,8 +13,9 @@ from aria_ray.training.tokens import TurnTokens
 END = 1
 
 
-def turn(ids, num_prompt, num_decision=1, row_id="r"):
-    return TurnTokens(row_id=row_id, difficulty=1, ids=tuple(ids), num_prompt=num_prompt, num_decision=num_decision)
+def turn(ids, num_prompt, num_decision=1):
+    decision = (num_prompt, num_prompt + num_decision)
+    return TurnTokens(row_id="r", difficulty=1, ids=tuple(ids), num_prompt=num_prompt, decision=decision)
 
 
 TURNS = [
@@ -76,7 +77,7 @@ def test_a_pack_supervises_every_turn_token_once_and_knows_its_decision():
     for index, item in enumerate(packed.turns):
         mine = packed.turn_index == index
         assert packed.targets[mine].tolist() == list(item.ids[item.num_prompt :])
-        assert packed.is_decision[mine].sum() == item.num_decision
+        assert packed.is_decision[mine].sum() == item.decision[1] - item.decision[0]
 
 
 def test_groups_hold_every_turn_once_within_the_limit():

@@ -21,7 +21,7 @@ def config(**changes):
 
 def turns(difficulty, count):
     return [
-        TurnTokens(f"{difficulty}-{number}", difficulty, (difficulty, END, 10 + number, 5, END), 3, 1)
+        TurnTokens(f"{difficulty}-{number}", difficulty, (difficulty, END, 10 + number, 5, END), 3, (3, 4))
         for number in range(count)
     ]
 

@@ -36,7 +36,9 @@ def model(tokenizer):
 def some_packs(tokenizer):
     rng = random.Random(0)
     end = tokenizer.eos_token_id
-    rows = [TurnTokens(str(number), 1, (7, end, *(rng.randrange(200) for _ in range(6)), end), 5, 2) for number in range(8)]
+    rows = [
+        TurnTokens(str(number), 1, (7, end, *(rng.randrange(200) for _ in range(6)), end), 5, (5, 7)) for number in range(8)
+    ]
     return [pack(rows[:4]), pack(rows[4:])]
 
 
@@ -67,9 +69,9 @@ def test_a_decision_counts_exactly_when_greedy_decoding_produces_it(model, token
     ids = list(prompt)
     for _ in range(4):
         ids.append(model(torch.tensor([ids])).logits[0, -1].argmax().item())
-    greedy = TurnTokens("greedy", 1, (*ids, end), len(prompt), 4)
-    other = TurnTokens("other", 2, (*ids[:-1], (ids[-1] + 1) % 200, end), len(prompt), 4)
-    undecided = TurnTokens("undecided", 2, (*ids[:-1], (ids[-1] + 2) % 200, end), len(prompt), 3)  # differs after it
+    greedy = TurnTokens("greedy", 1, (*ids, end), len(prompt), (5, 9))
+    other = TurnTokens("other", 2, (*ids[:-1], (ids[-1] + 1) % 200, end), len(prompt), (5, 9))
+    undecided = TurnTokens("undecided", 2, (*ids[:-1], (ids[-1] + 2) % 200, end), len(prompt), (5, 8))  # differs after it
     result = evaluate(model, [pack([greedy, other, undecided])], stage=0)
     assert result.accuracy == pytest.approx(2 / 3)
     assert result.stage_accuracy == 1.0
@@ -117,7 +119,7 @@ def test_a_step_does_not_depend_on_how_packs_are_dealt_out(tokenizer):
 def test_a_checkpoint_goes_on_exactly(model, tokenizer, tmp_path):
     packs, optimizer = some_packs(tokenizer), optimizer_of(model)
     train_step(model, optimizer, packs, 1e-2, alone)
-    progress = checkpoint.Progress(stage=1, step=3, best_accuracy=0.5).next_stage({"stage": "application"})
+    progress = checkpoint.Progress(stage=1, step=3, best_loss=0.5).next_stage({"stage": "application"})
     checkpoint.save(tmp_path, model, optimizer, progress)
     expected = train_step(model, optimizer, packs, 1e-2, alone)
 

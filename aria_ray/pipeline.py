@@ -5,6 +5,7 @@ dataset (Ray Data) -> curriculum LoRA (Ray Train) -> endpoint (Ray Serve LLM) ->
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,25 +19,22 @@ from aria_ray import artifacts
 from aria_ray.artifacts import fingerprint
 from aria_ray.config import RunConfig
 from aria_ray.dataset.generate import generate_dataset
-from aria_ray.errors import DataError
+from aria_ray.dataset.loading import templates_digest
+from aria_ray.errors import AriaError, DataError
 from aria_ray.hardware.telemetry import Sampler
 from aria_ray.records import Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.serving.deploy import check_port, find_config, serve_model
 from aria_ray.terminal import Terminal
 from aria_ray.training.base import prepare_base
-from aria_ray.training.model import write_merged
+from aria_ray.training.model import is_merged, write_merged
 from aria_ray.training.train import full_finetuning_peak_gib, train_curriculum
 from aria_ray.validation.validate import measure_quality, measure_speed, read_cases
 
 STAGES = ("dataset", "training", "validation")
 DATASET, MODEL = "final_dataset.jsonl", "production_model.ckpt"
-FILES = {
-    "dataset": (DATASET, "quality.json", "parquet"),
-    "training": ("adapter", "curriculum.json"),
-    "validation": ("cases.jsonl", "load.json"),
-}
-"""What each stage leaves behind for others: hashed into its manifest."""
+CHECKPOINTS = "ray_train"
+"""Ray Train's own folder, which is of no use once training is finished."""
 
 
 def run(config: RunConfig, recipe: str, out: Path, terminal: Terminal) -> Report:
@@ -64,28 +62,35 @@ def check(config: RunConfig, out: Path, serves: bool) -> None:
     """
     artifacts.check_writable(out, needed_gib=1)
     complete = [artifacts.finished(out / name, wanted) is not None for name, wanted in fingerprints(config).items()]
-    if serves and not all(complete):
-        find_config(config.serving.file)
-        if "RAY_ADDRESS" not in os.environ:  # on a cluster Ray Serve may be up already, and the port its own
-            check_port(config.serving)
+    if serves and not all(complete) and not on_cluster():  # on a cluster Ray Serve may be up already, and the port its own
+        check_port(config.serving)
 
 
 def fingerprints(config: RunConfig) -> dict[str, str]:
     """What each stage's directory must have been made from, by stage."""
-    dataset = fingerprint(config.dataset, {})
+    dataset = fingerprint(_dataset_section(config), {})
     training = fingerprint(_training_section(config), {"dataset": dataset})
     validation = fingerprint(_validation_section(config), {"dataset": dataset, "training": training})
     return {"dataset": dataset, "training": training, "validation": validation}
 
 
+def on_cluster() -> bool:
+    """Whether RAY_ADDRESS names a cluster to use; `ray job submit` sets it."""
+    return os.environ.get("RAY_ADDRESS", "local") != "local"
+
+
 @contextmanager
 def ray_session() -> Iterator[None]:
-    """Ray for the block: the cluster of RAY_ADDRESS (`ray job submit` sets it), else one of our own that goes away again."""
+    """Ray for the block: the cluster of RAY_ADDRESS, else one of our own that goes away again."""
+    options: dict[str, Any] = {} if on_cluster() else {"include_dashboard": False}
     address = os.environ.get("RAY_ADDRESS", "local")
-    options: dict[str, Any] = {}
-    if address == "local":
-        options["include_dashboard"] = False
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+    except ConnectionError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AriaError(f"RAY_ADDRESS={address} must be a running cluster ({reason}); unset it to run without one") from None
+    # Ray ends the process on SIGTERM, as batch systems send it: take the way of Ctrl-C, so that the endpoint comes down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
@@ -100,7 +105,7 @@ def make_dataset(config: RunConfig, out: Path, terminal: Terminal) -> Manifest:
             generate_dataset(config.dataset, directory, lambda done, total: update(done, total, "rows"))
         return {}
 
-    manifest = _stage("dataset", config.dataset.model_dump(mode="json"), {}, out, terminal, produce)
+    manifest = _stage("dataset", _dataset_section(config), {}, out, terminal, produce)
     _publish(out / "dataset" / DATASET, out / DATASET)
     return manifest
 
@@ -114,16 +119,18 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
         with terminal.stage("training") as update:
             on_event = _training_progress(config.training.num_steps, update)
             facts = train_curriculum(config.training, config.model.dtype, base, rows, directory, on_event)
+        if config.training.use_gpu:  # what is measured is the memory of the process, not of its GPU
+            return facts | {"peak_memory_gib": None, "full_finetuning_peak_gib": None, "memory_reduction": None}
         with terminal.stage("memory baseline") as update:
             update(0, 0, "two steps of full fine-tuning")
-            facts["full_finetuning_peak_gib"] = full_finetuning_peak_gib(config.training, config.model.dtype, base, rows)
-            facts["memory_reduction"] = 1 - facts["peak_memory_gib"] / facts["full_finetuning_peak_gib"]
-        return facts
+            baseline = full_finetuning_peak_gib(config.training, config.model.dtype, base, rows)
+        return facts | {"full_finetuning_peak_gib": baseline, "memory_reduction": 1 - facts["peak_memory_gib"] / baseline}
 
     manifest = _stage("training", _training_section(config), {"dataset": dataset}, out, terminal, produce)
-    if not (out / MODEL).is_dir():
+    if not is_merged(out / MODEL, manifest.fingerprint):
         with terminal.stage("merge"):
-            write_merged(prepare_base(config.model), out / "training" / "adapter", config.model.dtype, out / MODEL)
+            base, adapter = prepare_base(config.model), out / "training" / "adapter"
+            write_merged(base, adapter, config.model.dtype, out / MODEL, manifest.fingerprint)
     return manifest
 
 
@@ -153,7 +160,8 @@ def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out
                         config.validation, url, model, unseen, directory / "cases_unseen_tools.jsonl", update
                     )
             with terminal.stage("speed and stability") as update:
-                facts["speed"] = measure_speed(config.validation, url, model, cases, directory / "load.json", update)
+                speed = measure_speed(config.validation, url, model, cases, directory / "load.json", update)
+            facts["speed"] = speed | ({"serving_cpu_share": None, "serving_peak_memory_gib": None} if on_cluster() else {})
         return facts
 
     upstream = {"dataset": dataset, "training": training}
@@ -214,23 +222,34 @@ def _stage(
         return manifest
     artifacts.begin(directory, wanted)
     started = time.perf_counter()
-    with Sampler() as sampler:
-        facts = produce(directory)
+    try:
+        with Sampler() as sampler:
+            facts = produce(directory)
+    except AriaError:
+        if not any(directory.glob(f"{CHECKPOINTS}/checkpoint_*")):  # nothing to go on from: the mended input starts anew
+            shutil.rmtree(directory)
+        raise
     manifest = Manifest(
         stage=name,
         fingerprint=wanted,
         upstream=prints,
         config=dict(section),
-        files=artifacts.file_hashes(directory, FILES[name]),
+        files=artifacts.file_hashes(directory, but=CHECKPOINTS),
         versions=artifacts.package_versions(),
         commit=artifacts.source_commit(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_s=time.perf_counter() - started,
-        peak_memory_gib=sampler.peak_memory_gib,
+        # On a cluster the work is done by processes that are not below this one.
+        peak_memory_gib=None if on_cluster() else sampler.peak_memory_gib,
         facts=facts,
     )
     artifacts.finish(directory, manifest)
     return manifest
+
+
+def _dataset_section(config: RunConfig) -> dict[str, Any]:
+    """What decides the rows: their configuration and the templates, not the number of workers."""
+    return {"dataset": config.dataset.model_dump(mode="json", exclude={"num_workers"}), "templates": templates_digest()}
 
 
 def _training_section(config: RunConfig) -> dict[str, Any]:
@@ -238,7 +257,11 @@ def _training_section(config: RunConfig) -> dict[str, Any]:
 
 
 def _validation_section(config: RunConfig) -> dict[str, Any]:
-    return {"serving": config.serving.model_dump(mode="json"), "validation": config.validation.model_dump(mode="json")}
+    """What decides the measurements: the Serve file's content and the cases, not the address, the patience or the targets."""
+    return {
+        "serving": artifacts.file_hash(find_config(config.serving.file)),
+        "validation": config.validation.model_dump(mode="json", exclude={"targets", "request_timeout_s"}),
+    }
 
 
 def _publish(source: Path, target: Path) -> None:

@@ -33,8 +33,9 @@ class Manifest(Record):
     created: str
     """UTC, ISO 8601."""
     wall_s: float
+    """Of the attempt that finished; what an earlier one that was cut off took is not in it."""
     peak_memory_gib: float | None = None
-    """Largest resident memory of the processes of this stage, seen by sampling; None where unmeasured."""
+    """Largest memory of the processes of that attempt (proportional set size), by sampling; None where unmeasured."""
     facts: dict[str, Any] = Field(default_factory=dict)
     """What the stage wants the report to know."""
 

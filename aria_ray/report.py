@@ -105,18 +105,21 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _share(shares: Mapping[str, Any], source: str, name: str, target: float | None) -> Metric:
-    share = shares.get(source)
+def _share(quality: Mapping[str, Any], source: str, name: str, target: float | None) -> Metric:
+    """A share with its interval. Where requests failed the cases left are no random sample, so nothing is met by them."""
+    share = quality.get("shares", {}).get(source)
+    failed = quality.get("outcomes", {}).get("request_failed", 0)
     if share is None:
         return Metric(name=name, value=None, unit="share", target=target, status="unmeasured")
     interval = tuple(share["interval"])
     status = judge(name, share["value"], target, interval)
     return Metric(
+        detail=f"{failed} requests failed" if failed else "",
         name=name,
         value=share["value"],
         unit="share",
         target=target,
-        status=status,
+        status="inconclusive" if failed and status == "met" else status,
         interval=interval,
         cases=share["cases"],
     )
@@ -125,14 +128,16 @@ def _share(shares: Mapping[str, Any], source: str, name: str, target: float | No
 def _quality(config: RunConfig, stages: Mapping[str, Manifest]) -> list[Metric]:
     facts = stages["validation"].facts
     targets = config.validation.targets
-    ours, base, unseen = (facts.get(name, {}).get("shares", {}) for name in ("quality", "quality_base", "quality_unseen"))
+    ours, base, unseen = (facts.get(name, {}) for name in ("quality", "quality_base", "quality_unseen"))
     wanted = {"accuracy": targets.accuracy, "tool_compliance": targets.tool_compliance}
     metrics = [_share(ours, name, name, target) for name, target in wanted.items()]
     metrics += [_share(ours, name, name, None) for name in ("thinking_prefix", "irrelevance")]
     metrics += [_share(base, name, f"{name}_base", None) for name in (*CONDITIONS, "irrelevance")]
     metrics += [_share(unseen, name, f"{name}_unseen_tools", None) for name in CONDITIONS]
     return metrics + [
-        _share(ours, name, name.replace(":", "_"), None) for name in sorted(ours) if name.startswith(("category:", "scenario:"))
+        _share(ours, name, name.replace(":", "_"), None)
+        for name in sorted(ours.get("shares", {}))
+        if name.startswith(("category:", "scenario:"))
     ]
 
 

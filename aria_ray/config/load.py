@@ -39,7 +39,10 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
     if recipe in recipe_names():
         text = _RECIPES.joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
     elif Path(recipe).is_file():
-        text = Path(recipe).read_text(encoding="utf-8")
+        try:
+            text = Path(recipe).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"recipe '{recipe}' must be a readable UTF-8 file ({error})") from None
     else:
         close = difflib.get_close_matches(recipe, recipe_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else "give a path to a YAML file or one of those."

@@ -11,7 +11,7 @@ Share = float
 class Section(BaseModel):
     """A frozen section that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -120,12 +120,12 @@ class TargetsConfig(Section):
 
     output_tokens_per_s: float = Field(gt=0)
     train_step_ms: float | None = Field(default=None, gt=0)
-    memory_reduction: Share = 0.70
-    compute_utilization: Share = 0.80
-    stability_cv: float = 0.15
+    memory_reduction: Share = Field(default=0.70, gt=0, le=1)
+    compute_utilization: Share = Field(default=0.80, gt=0, le=1)
+    stability_cv: float = Field(default=0.15, gt=0)
     """Largest coefficient of variation of throughput under sustained load."""
-    accuracy: Share = 0.85
-    tool_compliance: Share = 0.80
+    accuracy: Share = Field(default=0.85, gt=0, le=1)
+    tool_compliance: Share = Field(default=0.80, gt=0, le=1)
 
 
 class ValidationConfig(Section):

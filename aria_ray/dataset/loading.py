@@ -1,6 +1,7 @@
 """Reading templates from YAML. Every rule is checked before a row is made; an error names file, line and rule."""
 
 import functools
+import hashlib
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,10 +22,19 @@ Place = tuple[int | str, ...]
 """Keys and indices from the root of a file down to a node."""
 
 
+TEMPLATES = resources.files("aria_ray.dataset").joinpath("templates")
+
+
 @functools.cache
 def library() -> Library:
     """The templates that come with the package."""
-    return load_templates(resources.files("aria_ray.dataset").joinpath("templates"))
+    return load_templates(TEMPLATES)
+
+
+def templates_digest() -> str:
+    """First 16 hex digits of the sha256 over the template files: rows change when they do."""
+    files = sorted((item.name, item.read_bytes()) for item in TEMPLATES.iterdir() if item.name.endswith(".yaml"))
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
 
 
 def load_templates(folder: Path | Traversable) -> Library:

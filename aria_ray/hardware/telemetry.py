@@ -36,7 +36,6 @@ class Sampler:
         return sum(self.cpu_shares) / len(self.cpu_shares) if self.cpu_shares else None
 
     def __enter__(self) -> Self:
-        psutil.cpu_percent()  # the first reading starts the window of the next
         self._thread.start()
         return self
 
@@ -45,6 +44,7 @@ class Sampler:
         self._thread.join()
 
     def _run(self) -> None:
+        psutil.cpu_percent()  # each thread has readings of its own: the first starts the window of the next
         while not self._done.is_set():
             started = time.perf_counter()
             self.memory_gib.append(_tree_memory_gib())

@@ -5,6 +5,7 @@ how it is set up is in the Ray Serve config (`serving.file`), the same that `ser
 the host and the port are put in. The first answer takes about a minute on a CPU: most of it is imports of vLLM.
 """
 
+import errno
 import logging
 import os
 import re
@@ -207,8 +208,12 @@ def _is_taken(host: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise ServingError(
+                f"serving.host {host} and serving.port {port} must be an address this machine can listen on ({error.strerror})"
+            ) from None
     return False
 
 

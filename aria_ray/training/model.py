@@ -1,5 +1,6 @@
 """The model that is trained: base weights, our markers as single tokens, a LoRA adapter over the linear layers."""
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,9 +11,13 @@ from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from aria_ray.artifacts import write_json
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
+
+MERGED_FROM = "merged_from.json"
+"""Says which training a merged model directory comes from."""
 
 # Words whose mean embedding a new token starts from: a start in the right region of the space, not at random.
 _WORDS = {
@@ -111,13 +116,25 @@ def _causal_lm(model: nn.Module) -> nn.Module:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def write_merged(base: Path, adapter: Path, dtype: str, target: Path) -> None:
+def is_merged(target: Path, fingerprint: str) -> bool:
+    """Whether a model directory is there, whole, and merged from the training of that fingerprint."""
+    note = target / MERGED_FROM
+    if not note.is_file():
+        return False
+    merged = json.loads(note.read_text(encoding="utf-8"))
+    sizes = {path.name: path.stat().st_size for path in target.iterdir() if path != note}
+    return bool(merged["training_fingerprint"] == fingerprint and merged["file_bytes"] == sizes)
+
+
+def write_merged(base: Path, adapter: Path, dtype: str, target: Path, fingerprint: str) -> None:
     """Merge an adapter into the base weights and write a model directory that `vllm serve` takes as it is.
 
-    Written beside the target first, then renamed, so the target is whole or not there.
+    Written beside the target first, then renamed, so the target is whole or not there. `fingerprint` is that of the training.
     """
     tokenizer = load_tokenizer(base)
     model = PeftModel.from_pretrained(load_model(base, tokenizer, dtype), adapter).merge_and_unload()
+    for left_over in target.parent.glob(f".{target.name}.*"):  # of a run that was killed
+        shutil.rmtree(left_over)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         model.save_pretrained(temporary)
@@ -125,6 +142,8 @@ def write_merged(base: Path, adapter: Path, dtype: str, target: Path) -> None:
         temporary.chmod(0o755)
         for file in temporary.iterdir():  # safetensors makes its files readable by the owner only
             file.chmod(0o644)
+        sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
+        write_json(temporary / MERGED_FROM, {"training_fingerprint": fingerprint, "file_bytes": sizes})
         if target.exists():
             shutil.rmtree(target)
         temporary.replace(target)

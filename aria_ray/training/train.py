@@ -48,6 +48,8 @@ def train_curriculum(
     out = out.resolve()
     settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), log=out / LOG)
     (out / ERROR).unlink(missing_ok=True)
+    _drop_torn_line(out / LOG)
+    _check_resources(config)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={"settings": settings},
@@ -149,9 +151,28 @@ def _report(metrics: dict[str, Any], save: Callable[[Path], None] | None) -> Non
         ray.train.report(metrics, checkpoint=Checkpoint.from_directory(name))
 
 
+def _drop_torn_line(log: Path) -> None:
+    """Cut what a killed run left of its last line."""
+    if log.exists():
+        whole = log.read_bytes()
+        log.write_bytes(whole[: whole.rfind(b"\n") + 1])
+
+
+def _check_resources(config: TrainingConfig) -> None:
+    """Raise TrainingError where the workers would wait for ever for what the cluster does not have."""
+    kind, each = ("GPU", 1) if config.use_gpu else ("CPU", config.cpus_per_worker)
+    there = ray.cluster_resources().get(kind, 0)
+    if config.num_workers * each > there:
+        raise TrainingError(
+            f"training.num_workers ({config.num_workers}) of {each} {kind} each must fit into the {there:g} {kind} of Ray; "
+            "lower training.num_workers or training.cpus_per_worker, or use a larger cluster"
+        )
+
+
 def _facts(last: Mapping[str, Any], best: Mapping[str, Any], log: Path) -> dict[str, Any]:
     events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    steps = [event for event in events if event["event"] == "step"]
+    # A step that was done again after a resume counts once.
+    steps = list({(event["stage"], event["step"]): event for event in events if event["event"] == "step"}.values())
     return {
         "transitions": last["transitions"],
         "best_accuracy": best["accuracy"],

@@ -66,10 +66,15 @@ class Worker:
     def run(self) -> None:
         """Every stage that is left. The last report carries what the report needs to know of the whole."""
         steps = stage_steps(self.config)
+        self._check_gate()  # a run that is taken up again stands before the same closed gate
         while self.progress.stage < len(self.config.stages):
-            result = self._run_stage(steps[self.progress.stage])
-            if result == "failed" and self.config.on_gate_failure == "stop":
-                stage = self.progress.transitions[-1]
+            self._run_stage(steps[self.progress.stage])
+            self._check_gate()
+
+    def _check_gate(self) -> None:
+        if self.progress.transitions and self.config.on_gate_failure == "stop":
+            stage = self.progress.transitions[-1]
+            if stage["gate"] == "failed":
                 raise TrainingError(
                     f"curriculum stage '{stage['stage']}' ended at {stage['accuracy']:.1%} held-out accuracy, below its "
                     f"minimum {stage['minimum']:.0%}; train longer (training.num_steps) or set "
@@ -86,7 +91,7 @@ class Worker:
         chosen = rng.sample(turns, min(self.config.evaluation_examples, len(turns)))
         return [pack(group) for group in group_turns(chosen, self.config.max_tokens, rng)]
 
-    def _run_stage(self, num_steps: int) -> str:
+    def _run_stage(self, num_steps: int) -> None:
         index = self.progress.stage
         stage = self.config.stages[index]
         peak = self.config.learning_rate * stage.learning_rate_multiplier
@@ -99,8 +104,8 @@ class Worker:
             step = self.progress.step
             self._step(batches[step], step, learning_rate(step, num_steps, peak, self.config.warmup_share))
             self.progress = replace(self.progress, step=step + 1)
-            if step + 1 in evaluate_after and (ended := self._evaluate(step + 1 == num_steps)) is not None:
-                return ended
+            if step + 1 in evaluate_after and self._evaluate(step + 1 == num_steps):
+                return
 
     def _step(self, packs: list[Pack], step: int, rate: float) -> None:
         process = psutil.Process()
@@ -124,8 +129,8 @@ class Worker:
             }
         )
 
-    def _evaluate(self, is_last: bool) -> str | None:
-        """Evaluate, report a checkpoint, and return how the stage ended, or None where it goes on."""
+    def _evaluate(self, is_last: bool) -> bool:
+        """Evaluate, report a checkpoint, and return whether the stage is over."""
         stage = self.config.stages[self.progress.stage]
         evaluation = self._global_evaluation()
         best = self.progress.best_loss
@@ -133,7 +138,6 @@ class Worker:
         waited = 0 if gained else self.progress.evaluations_without_gain + 1
         result = gate(stage, evaluation.stage_accuracy)
         over = is_last or result == "target" or waited >= self.config.patience
-        ended = result if over else None
         self.progress = replace(
             self.progress,
             best_loss=evaluation.loss if gained else best,
@@ -147,7 +151,7 @@ class Worker:
             "held_out_loss": evaluation.loss,
             "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         }
-        if ended is not None:
+        if over:
             transition: dict[str, Any] = {
                 "stage": stage.name,
                 "steps": self.progress.step,
@@ -156,12 +160,12 @@ class Worker:
             transition |= {"gate": result, "target": stage.target, "minimum": stage.minimum}
             transition["reason"] = "target" if result == "target" else "steps" if is_last else "patience"
             self.progress = self.progress.next_stage(transition)
-        self._write({"event": "evaluation", **metrics, "num_turns": evaluation.num_turns, "ended": ended})
+        self._write({"event": "evaluation", **metrics, "num_turns": evaluation.num_turns, "ended": result if over else None})
         self.report(
             {**metrics, "transitions": list(self.progress.transitions)},
             lambda directory: checkpoint.save(directory, self.model, self.optimizer, self.progress),
         )
-        return ended
+        return over
 
     def _global_evaluation(self) -> Evaluation:
         """Evaluated by the first worker, told to all: every worker must come to the same decisions."""

@@ -125,7 +125,7 @@ def wilson_interval(successes: int, cases: int) -> tuple[float, float]:
 
 def as_json(result: CaseResult) -> str:
     """One line of `cases.jsonl`."""
-    return json.dumps(asdict(result), ensure_ascii=False)
+    return json.dumps(asdict(result))
 
 
 def _scored(

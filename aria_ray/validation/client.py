@@ -18,8 +18,6 @@ class Reply:
     """One assistant message, as `choices[0].message`."""
 
     message: dict[str, Any]
-    finish_reason: str | None
-    completion_tokens: int
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,13 @@ class Client:
         body = {"model": self.model, "messages": messages, **options}
         try:
             response = await self.http.post("chat/completions", json=body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, UnicodeEncodeError) as error:
             return RequestFailure(f"{type(error).__name__}: {error}")
         if response.status_code != httpx.codes.OK:
             return RequestFailure(f"HTTP {response.status_code}: {response.text[:200]}")
         try:
             answer = response.json()
-            choice = answer["choices"][0]
-            return Reply(choice["message"], choice.get("finish_reason"), answer["usage"]["completion_tokens"])
+            return Reply(answer["choices"][0]["message"])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             return RequestFailure(f"not a chat completion ({type(error).__name__}): {response.text[:200]}")
 
@@ -115,7 +112,7 @@ class _Seen:
 
 @asynccontextmanager
 async def connect(base_url: str, model: str, timeout_s: float, max_connections: int) -> AsyncIterator[Client]:
-    """A client of the endpoint at `base_url` (ending in /v1); no request takes longer than `timeout_s`."""
+    """A client of the endpoint at `base_url` (ending in /v1). A request fails once nothing has come for `timeout_s`."""
     limits = httpx.Limits(max_connections=max_connections)
     # The endpoint's address is given outright: proxy settings of the environment must not come between.
     async with httpx.AsyncClient(base_url=base_url, timeout=timeout_s, limits=limits, trust_env=False) as http:

@@ -1,10 +1,12 @@
 """Speed of the live endpoint: one stream alone, many at a time, and many for a while.
 
-Answers are forced to a fixed number of tokens (`ignore_eos`), so every run does the same work; prompts are held-out questions
-with their tool lists, so they are as long as real ones.
+Answers are forced to a fixed number of tokens (`ignore_eos`), so every run does the same work. Prompts are held-out questions
+with their tool lists, as long as real ones; each question opens with a number of its own, so that a prefix cache can know the
+tool list, as in use, but never the question.
 """
 
 import asyncio
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +17,7 @@ from aria_ray.validation.client import Client, RequestFailure, StreamTiming
 
 NUM_WINDOWS = 10
 SINGLE_STREAM_REQUESTS = 4
+_NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,11 @@ def coefficient_of_variation(rates: Sequence[float]) -> float | None:
 
 
 async def _request(client: Client, case: Mapping[str, Any], output_tokens: int) -> StreamTiming | RequestFailure:
-    messages = [message for message in case["messages"] if message["role"] in ("system", "user")]
+    messages = [
+        {**message, "content": f"{next(_NUMBERS)}. {message['content']}"} if message["role"] == "user" else message
+        for message in case["messages"]
+        if message["role"] in ("system", "user")
+    ]
     return await client.stream(
         messages, tools=case["tools"], tool_choice="none", max_tokens=output_tokens, temperature=0, ignore_eos=True
     )

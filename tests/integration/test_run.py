@@ -147,6 +147,7 @@ def test_a_killed_training_goes_on_where_it_was(finished, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     after = [json.loads(line) for line in log.read_text().splitlines()][len(before) :]
     resumed = [event for event in after if event["event"] == "step"]
+    assert resumed
     assert "foundation" not in {event["stage"] for event in resumed}  # its checkpoint was there
     transitions = json.loads((out / "training" / "curriculum.json").read_text())["transitions"]
     assert [transition["stage"] for transition in transitions] == ["foundation", "application", "integration", "mastery"]

@@ -13,7 +13,7 @@ from aria_ray.training import checkpoint
 from aria_ray.training.base import prepare_base
 from aria_ray.training.batch import pack
 from aria_ray.training.loop import evaluate, train_step
-from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters, write_merged
+from aria_ray.training.model import add_adapter, is_merged, load_model, load_tokenizer, trainable_parameters, write_merged
 from aria_ray.training.tokens import TurnTokens
 
 BASE = ModelConfig(source="random:tiny")
@@ -138,7 +138,9 @@ def test_the_merged_model_computes_what_the_adapted_one_does(model, tokenizer, t
     for _ in range(3):
         train_step(model, optimizer, some_packs(tokenizer), 1e-2, alone)
     model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
-    write_merged(prepare_base(BASE), tmp_path / "adapter", "float32", tmp_path / "merged")
+    write_merged(prepare_base(BASE), tmp_path / "adapter", "float32", tmp_path / "merged", "f1")
+    assert is_merged(tmp_path / "merged", "f1")
+    assert not is_merged(tmp_path / "merged", "f2")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     reloaded = AutoTokenizer.from_pretrained(tmp_path / "merged")
     ids = torch.tensor([reloaded.encode("<think>hello</think><tool_call>", add_special_tokens=False)])
@@ -146,3 +148,5 @@ def test_the_merged_model_computes_what_the_adapted_one_does(model, tokenizer, t
     torch.testing.assert_close(merged(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-4)
     assert reloaded.chat_template == tokenizer.chat_template
     assert len(reloaded.encode("<tool_call>", add_special_tokens=False)) == 1
+    (tmp_path / "merged" / "model.safetensors").unlink()
+    assert not is_merged(tmp_path / "merged", "f1")

@@ -157,7 +157,14 @@ def test_an_interrupt_takes_everything_down(finished):
     """SIGINT while serving: the endpoint comes down and no process of the run stays."""
     out, port, _ = finished
     command = [sys.executable, "-m", "aria_ray", "serve", "smoke", "--out", str(out), f"serving.port={port}"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Tests that were started in the background have SIGINT ignored, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         line = ""
         while "Serving model" not in line:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,14 +18,8 @@ ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path, free_port):
     """The dashboard address and the environment of a cluster of this test's own."""
     port, dashboard = free_port(), free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
@@ -58,7 +51,7 @@ def wait_until_up(url, running, log):
         time.sleep(0.5)
 
 
-def test_a_submitted_job_runs_the_whole_path(cluster, tmp_path):
+def test_a_submitted_job_runs_the_whole_path(cluster, tmp_path, free_port):
     address, environment = cluster
     out = tmp_path / "out"
     # A working directory as a user has it, without the environment that lies in it here.

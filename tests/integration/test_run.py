@@ -18,12 +18,6 @@ pytestmark = pytest.mark.integration
 TIMEOUT_S = 900
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def aria(*arguments, **options):
     return subprocess.run(
         [sys.executable, "-m", "aria_ray", *map(str, arguments)],
@@ -36,7 +30,7 @@ def aria(*arguments, **options):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, free_port):
     """A finished smoke run: its directory, its port, and what it printed."""
     out, port = tmp_path_factory.mktemp("run") / "out", free_port()
     done = aria("run", "smoke", "--out", out, f"serving.port={port}")

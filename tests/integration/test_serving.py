@@ -6,12 +6,11 @@ Its answers mean nothing, so a grammar and a logit bias decide what it says wher
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(model: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Served]:
     port, mark = free_port(), uuid.uuid4().hex
     log = tmp_path_factory.mktemp("driver") / "log"
     environment = os.environ | {RUN_MARK: mark, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -211,9 +210,3 @@ def processes_of(mark: str) -> list[psutil.Process]:
         for process in psutil.process_iter(["environ", "status"])
         if (process.info["environ"] or {}).get(RUN_MARK) == mark and process.info["status"] != psutil.STATUS_ZOMBIE
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

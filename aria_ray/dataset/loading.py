@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -33,17 +33,18 @@ def library() -> Library:
 
 def templates_digest() -> str:
     """First 16 hex digits of the sha256 over the template files: rows change when they do."""
-    files = sorted((item.name, item.read_bytes()) for item in TEMPLATES.iterdir() if item.name.endswith(".yaml"))
-    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
+    folders = [TEMPLATES, *(TEMPLATES.joinpath(category) for category in CATEGORIES)]
+    texts = [(folder.name, item.name, item.read_text(encoding="utf-8")) for folder in folders for item in _yaml_files(folder)]
+    return hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
 
 
-def load_templates(folder: Path | Traversable) -> Library:
-    """Read and check a folder with `frames.yaml` and one file per category.
+def load_templates(folder: Traversable) -> Library:
+    """Read and check a folder with `frames.yaml` and a folder of YAML files per category.
 
     Raises:
         DataError: a file is missing or breaks a rule; names file, line and rule.
     """
-    frames_file = _read(folder, "frames")
+    frames_file = _read(folder.joinpath("frames.yaml"))
     frames: Frames = frames_file.parse(Frames, frames_file.root, ())
     for name, frame in frames.frames.items():
         if fields_of(frame) != ["q"]:
@@ -51,16 +52,27 @@ def load_templates(folder: Path | Traversable) -> Library:
     intents: list[tuple[Category, Intent]] = []
     seen: dict[str, str] = {}
     for category in CATEGORIES:
-        file = _read(folder, category)
-        items = file.root.get("intents") if isinstance(file.root, dict) else None
-        if not isinstance(items, list):
-            file.refuse((), "the file must have a list `intents`")
-        for index, item in enumerate(items):
-            intent: Intent = file.parse(Intent, item, ("intents", index))
-            _check_intent(file, ("intents", index), intent, frames.words)
-            _check_unique(file, ("intents", index), intent, seen)
-            intents.append((category, intent))
+        for path in _yaml_files(folder.joinpath(category)):
+            intents += [(category, intent) for intent in _read_intents(path, frames.words, seen)]
     return Library(tuple(intents), frames)
+
+
+def _read_intents(path: Traversable, words: Words, seen: dict[str, str]) -> Iterator[Intent]:
+    file = _read(path)
+    items = file.root.get("intents") if isinstance(file.root, dict) else None
+    if not isinstance(items, list):
+        file.refuse((), "the file must have a list `intents`")
+    for index, item in enumerate(items):
+        intent: Intent = file.parse(Intent, item, ("intents", index))
+        _check_intent(file, ("intents", index), intent, words)
+        _check_unique(file, ("intents", index), intent, seen)
+        yield intent
+
+
+def _yaml_files(folder: Traversable) -> list[Traversable]:
+    if not folder.is_dir():
+        raise DataError(f"template folder {folder} is missing; add it, with a YAML file of intents, or reinstall the package")
+    return sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
 
 
 @dataclass(frozen=True)
@@ -93,8 +105,7 @@ class _File:
         return int(node.start_mark.line) + 1
 
 
-def _read(folder: Path | Traversable, stem: str) -> _File:
-    path = folder.joinpath(f"{stem}.yaml")
+def _read(path: Traversable) -> _File:
     try:
         text = path.read_text(encoding="utf-8")
         # CSafeLoader builds plain values only, as `yaml.safe_load` does, several times as fast.
@@ -175,4 +186,4 @@ def _check_unique(file: _File, place: Place, intent: Intent, seen: dict[str, str
         here = (*place, *below)
         if key in seen:
             file.refuse(here, f"{key} is a duplicate of {seen[key]}; every name and phrasing must be unique")
-        seen[key] = f"{Path(file.name).name}:{file.line(here)}"
+        seen[key] = f"{'/'.join(Path(file.name).parts[-2:])}:{file.line(here)}"

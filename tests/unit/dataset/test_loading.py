@@ -1,4 +1,3 @@
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,8 @@ FRAMES = 'frames: {plain: "{q}"}\ncontexts: [Fine.]\nfillers: ["so,"]\nwords: {s
 def write(folder: Path, math: str = INTENT, frames: str = FRAMES) -> Path:
     (folder / "frames.yaml").write_text(frames)
     for category in CATEGORIES:
-        (folder / f"{category}.yaml").write_text(math if category == "math" else "intents: []\n")
+        (folder / category).mkdir(exist_ok=True)
+        (folder / category / "calls.yaml").write_text(math if category == "math" else "intents: []\n")
     return folder
 
 
@@ -41,7 +41,7 @@ def test_own_folder_loads(tmp_path):
         ("is {result}.", "is {result2}.", 7, "unknown slot {result2}"),
         ("b: 2}", 'b: "two"}', 6, "arguments do not fit divide: b: "),
         (", b: 2}", "}", 6, "arguments do not fit divide: b: Field required"),
-        ("What is half of {a}?", "halve {A}.".replace("A", "a"), 10, "is a duplicate of math.yaml:9"),
+        ("What is half of {a}?", "halve {A}.".replace("A", "a"), 10, "is a duplicate of math/calls.yaml:9"),
         ("scenario: hit", "scenario: multi", 2, "1 calls do not fit the scenario multi"),
         ("scenario: hit", "scenario: guess", 3, "Input should be 'hit', 'miss', 'error' or 'multi'"),
         ("{integer: [2, 90]}", "{word_of: b}", 5, "unknown word list or slot 'b'"),
@@ -54,13 +54,13 @@ def test_errors_name_file_line_and_rule(tmp_path, old, new, line, rule):
     assert old in INTENT
     with pytest.raises(DataError) as caught:
         load_templates(write(tmp_path, math=INTENT.replace(old, new, 1)))
-    assert f"math.yaml:{line}: " in str(caught.value)
+    assert f"math/calls.yaml:{line}: " in str(caught.value)
     assert rule in str(caught.value)
 
 
 def test_duplicate_intent(tmp_path):
     again = INTENT + INTENT.removeprefix("intents:\n")
-    with pytest.raises(DataError, match=r"math.yaml:11: intent 'halve' is a duplicate of math.yaml:2"):
+    with pytest.raises(DataError, match=r"math/calls.yaml:11: intent 'halve' is a duplicate of math/calls.yaml:2"):
         load_templates(write(tmp_path, math=again))
 
 
@@ -72,7 +72,7 @@ def test_frame_without_question(tmp_path):
 def test_missing_and_broken_files(tmp_path):
     with pytest.raises(DataError, match=r"frames.yaml is missing"):
         load_templates(tmp_path)
-    with pytest.raises(DataError, match=r"math.yaml is not YAML"):
+    with pytest.raises(DataError, match=r"math/calls.yaml is not YAML"):
         load_templates(write(tmp_path, math="intents: ["))
 
 
@@ -83,6 +83,8 @@ def test_shipped_templates_are_sentences():
             assert not {"<", ">"} & set(phrasing)
 
 
-def test_every_category_has_a_shipped_file():
-    names = {item.name for item in resources.files("aria_ray.dataset").joinpath("templates").iterdir()}
-    assert names == {"frames.yaml", *(f"{category}.yaml" for category in CATEGORIES)}
+def test_a_category_without_its_folder_is_refused(tmp_path):
+    (write(tmp_path) / "reasoning" / "calls.yaml").unlink()
+    (tmp_path / "reasoning").rmdir()
+    with pytest.raises(DataError, match=r"template folder .*reasoning is missing"):
+        load_templates(tmp_path)

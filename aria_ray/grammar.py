@@ -28,9 +28,15 @@ MARKERS = (THINK_START, THINK_END, CALL_START, CALL_END, RESPONSE_START, RESPONS
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
+REASONING_PARSER, TOOL_PARSER = "qwen3", "hermes"
+"""vLLM's parsers for this format, as the Serve files name them."""
+MIN_THOUGHT_PIECES, MAX_THOUGHT_PIECES = 8, 32
+"""Length of a thought; see `thought_pieces`."""
+
 _THOUGHT = re.compile(
     r"ask: [^;]+; function: (?:none; reason: |(?!none;)[A-Za-z_][\w.-]*(?:, [A-Za-z_][\w.-]*)*; args: ).+", re.S
 )
+_PIECE = re.compile(r"\d{1,3}|[^\W\d_]+|[^\w\s]+|_+")
 _CALL = re.compile(f"{CALL_START}(.*?){CALL_END}", re.S)
 
 
@@ -57,9 +63,28 @@ def chat_template() -> str:
 
 
 def thought_for_calls(ask: str, calls: Sequence[Call]) -> str:
-    """The thought before a tool call: topic, functions, and the argument values in the order of the calls."""
-    values = ", ".join(_plain(value) for call in calls for value in call.arguments.values())
-    return f"ask: {ask}; function: {', '.join(call.name for call in calls)}; args: {values or 'none'}"
+    """The thought before a tool call: topic, functions, and the argument values in the order of the calls.
+
+    Values are left out from the end, with `...` for them, until the thought is short enough.
+    """
+    start = f"ask: {ask}; function: {', '.join(call.name for call in calls)}; args: "
+    words = [word for call in calls for value in call.arguments.values() for word in f"{_plain(value)},".split()]
+    if not words:
+        return f"{start}none"
+    words[-1] = words[-1].removesuffix(",")
+    shown = len(words)
+    while shown and thought_pieces(_thought(start, words, shown)) > MAX_THOUGHT_PIECES:
+        shown -= 1
+    return _thought(start, words, shown)
+
+
+def _thought(start: str, words: Sequence[str], shown: int) -> str:
+    return start + " ".join([*words[:shown], *(["..."] if shown < len(words) else [])])
+
+
+def thought_pieces(text: str) -> int:
+    """How long a thought is: words, signs, and groups of up to three digits, which is about what a Llama tokenizer counts."""
+    return len(_PIECE.findall(text))
 
 
 def thought_without_call(ask: str, reason: str) -> str:

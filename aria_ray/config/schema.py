@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = float
 """A fraction, 0 to 1."""
+Augmentation = Literal["none", "context", "paraphrase", "noise", "formats", "tool_list", "masking"]
+"""What is done to a base template: nothing but new values; a sentence beside the request; synonyms; typos, case, fillers;
+numbers, dates and units written otherwise; look-alikes and strangers in another order of the tool list; neutral tool names."""
 
 
 class Section(BaseModel):
@@ -28,10 +31,27 @@ class DatasetConfig(Section):
     seed: int = 0
     num_templates: int = Field(gt=0)
     """Base templates: an intent in one phrasing."""
-    augmentations: int = Field(default=5, ge=1, le=5)
-    """Rows made from each base template, each with its own augmentation."""
+    augmentations: int = Field(default=5, ge=1, le=1000)
+    """Rows made from each base template: a plain one, then one of each kind in turn."""
+    augmentation_kinds: tuple[Augmentation, ...] = ("context", "paraphrase", "noise", "formats", "tool_list", "masking")
+    """Kinds that the rows after the first take turns with. Masking makes a model read the tool list, at a price."""
+    catalogue_share: Share = Field(default=0.7, ge=0, le=1)
+    """The simulated catalogue's part of the templates that it has any for: tool use to reason about, and errors."""
+    tools: tuple[str, ...] = ()
+    """Tools of your own: a module of typed functions (`my_package.my_tools`), or a JSON file of OpenAI tool definitions."""
+    sources: tuple[str, ...] = ()
+    """Conversations of your own: JSON Lines files in OpenAI chat format, `FILE` or `FILE:SHARE` for a part of its rows."""
     num_workers: int = Field(default=2, gt=0)
     """Ray Data tasks at a time. The rows do not depend on it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = self.augmentation_kinds
+        if len(set(kinds)) != len(kinds) or "none" in kinds:
+            raise ValueError(
+                f"augmentation_kinds ({', '.join(kinds)}) must be each once, and not none, which always comes first"
+            )
+        return self
 
 
 class LoraConfig(Section):

@@ -1,37 +1,54 @@
-"""Five ways to put one base template. Slots are drawn anew for each, so no two rows are the same question reworded.
+"""Ways to put one base template. Slots are drawn anew for each, so no two rows are the same question reworded.
 
-`dataset.augmentations: N` takes the first N of `AUGMENTATIONS`, ordered by how hard they are on a small model. Masking makes
-it read the tool list instead of knowing names by heart, so it copes with tools it has never seen; that takes training time.
+The first row of a template is plain. The others go through the other kinds, each template from a kind of its own, so that all
+kinds come about as often whatever the number of rows. Every change leaves the right calls and the right answer as they are.
 """
 
 import random
+import re
 import string
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from aria_ray.config.schema import Augmentation
+from aria_ray.dataset.formats import written_otherwise
 from aria_ray.dataset.slots import Values, spoken
-from aria_ray.dataset.templates import Frames, Template
+from aria_ray.dataset.templates import Frames, Template, stable_fraction
 from aria_ray.dataset.toolboxes import Variant
 
-Augmentation = Literal["none", "masking", "noise", "context", "tool_list"]
-AUGMENTATIONS: tuple[Augmentation, ...] = ("none", "context", "noise", "masking", "tool_list")
-
-VARIANTS: dict[Augmentation, Variant] = {"masking": "masked", "tool_list": "extended"}
-"""How the tools are listed, where not plainly."""
+_VARIANTS: dict[Augmentation, Variant] = {"masking": "masked", "tool_list": "extended"}
 MIN_TYPO_LETTERS = 5
+MAX_SYNONYMS = 2
 
-Segment = tuple[str, bool]
-"""A piece of a request, and whether it is the value of a slot, which noise must leave as it is."""
+Segment = tuple[str, str | None]
+"""A piece of a request, and the slot whose value it is: noise must leave a value as it is."""
+Change = Callable[[list[Segment], Frames, random.Random], list[Segment]]
 
 
-def request(template: Template, values: Values, augmentation: Augmentation, frames: Frames, rng: random.Random) -> str:
+def augmentations(template_id: str, count: int, kinds: Sequence[Augmentation]) -> list[tuple[Augmentation, int]]:
+    """The augmentations of a template's rows, each with how often it came before."""
+    start = int(stable_fraction(f"augmentations:{template_id}") * len(kinds)) if kinds else 0
+    order: list[Augmentation] = ["none", *kinds[start:], *kinds[:start]]
+    return [(order[index % len(order)], index // len(order)) for index in range(count)]
+
+
+def variant(augmentation: Augmentation) -> Variant:
+    """How the tools are listed."""
+    return _VARIANTS.get(augmentation, "plain")
+
+
+def wording(template: Template, values: Values, augmentation: Augmentation, frames: Frames, rng: random.Random) -> str:
     """What the user says."""
     before, after = frames.frames[template.frame].split("{q}")
-    segments = [(before, False), *_segments(template.phrasing, values), (after, False)]
-    segments = [(text, is_value) for text, is_value in segments if text]
+    parts = [(before, None), *_segments(template.phrasing, values), (after, None)]
+    segments = [(text, slot) for text, slot in parts if text]
     if augmentation == "noise":
-        for change in rng.sample(_CHANGES, 2):
+        for change in rng.sample(_NOISE, 2):
             segments = change(segments, frames, rng)
+    if augmentation == "paraphrase":
+        segments = _paraphrase(segments, frames, rng)
+    if augmentation == "formats":
+        segments = _formats(segments, values, rng)
     text = "".join(text for text, _ in segments)
     if augmentation == "context":
         sentence = rng.choice(frames.contexts)
@@ -42,23 +59,23 @@ def request(template: Template, values: Values, augmentation: Augmentation, fram
 def _segments(phrasing: str, values: Values) -> list[Segment]:
     segments: list[Segment] = []
     for literal, field, _, _ in string.Formatter().parse(phrasing):
-        segments.append((literal, False))
+        segments.append((literal, None))
         if field is not None:
-            segments.append((spoken(values[field]), True))
+            segments.append((spoken(values[field]), field))
     return segments
 
 
 def _change_case(segments: list[Segment], _frames: Frames, rng: random.Random) -> list[Segment]:
     # Lower three times as often as upper, as people do.
     change: Callable[[str], str] = rng.choice((str.lower, str.lower, str.lower, str.upper))
-    return [(text if is_value else change(text), is_value) for text, is_value in segments]
+    return [(change(text) if slot is None else text, slot) for text, slot in segments]
 
 
 def _typo(segments: list[Segment], _frames: Frames, rng: random.Random) -> list[Segment]:
     places = [
         (index, word)
-        for index, (text, is_value) in enumerate(segments)
-        if not is_value
+        for index, (text, slot) in enumerate(segments)
+        if slot is None
         for word in text.split()
         if word.isalpha() and len(word) >= MIN_TYPO_LETTERS
     ]
@@ -67,21 +84,60 @@ def _typo(segments: list[Segment], _frames: Frames, rng: random.Random) -> list[
     index, word = rng.choice(places)
     at = rng.randrange(1, len(word) - 2)
     wrong = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-    return [*segments[:index], (segments[index][0].replace(word, wrong, 1), False), *segments[index + 1 :]]
+    return [*segments[:index], (segments[index][0].replace(word, wrong, 1), None), *segments[index + 1 :]]
 
 
 def _filler(segments: list[Segment], frames: Frames, rng: random.Random) -> list[Segment]:
-    return [(f"{rng.choice(frames.fillers)} ", False), *segments]
+    return [(f"{rng.choice(frames.fillers)} ", None), *segments]
 
 
 def _no_full_stop(segments: list[Segment], _frames: Frames, _rng: random.Random) -> list[Segment]:
-    text, is_value = segments[-1]
-    return segments if is_value else [*segments[:-1], (text.rstrip(".?!"), False)]
+    text, slot = segments[-1]
+    return segments if slot is not None else [*segments[:-1], (text.rstrip(".?!"), None)]
 
 
-_CHANGES: tuple[Callable[[list[Segment], Frames, random.Random], list[Segment]], ...] = (
-    _change_case,
-    _typo,
-    _filler,
-    _no_full_stop,
-)
+_NOISE: tuple[Change, ...] = (_change_case, _typo, _filler, _no_full_stop)
+
+
+def _paraphrase(segments: list[Segment], frames: Frames, rng: random.Random) -> list[Segment]:
+    """Up to two phrases replaced by synonyms; a filler where the request has none of them."""
+    places = [
+        (index, phrase)
+        for index, (text, slot) in enumerate(segments)
+        if slot is None
+        for phrase in frames.synonyms
+        if re.search(rf"\b{re.escape(phrase)}\b", text, re.I)
+    ]
+    if not places:
+        return _filler(segments, frames, rng)
+    changed = list(segments)
+    for index, phrase in rng.sample(places, min(len(places), MAX_SYNONYMS)):
+        other = rng.choice(frames.synonyms[phrase])
+        changed[index] = (_replaced(changed[index][0], phrase, other), None)
+    return changed
+
+
+def _replaced(text: str, phrase: str, other: str) -> str:
+    def put(found: re.Match[str]) -> str:
+        return other[0].upper() + other[1:] if found[0][0].isupper() else other
+
+    return re.sub(rf"\b{re.escape(phrase)}\b", put, text, count=1, flags=re.I)
+
+
+def _formats(segments: list[Segment], values: Values, rng: random.Random) -> list[Segment]:
+    """Numbers, dates, times and units as people also write them, where a value stands by itself."""
+    changed: list[Segment] = []
+    for index, (text, slot) in enumerate(segments):
+        before = segments[index - 1][0] if index else " "
+        after = segments[index + 1][0] if index + 1 < len(segments) else " "
+        if slot is not None and before[-1:] == " " and re.match(r"[ ,?!]|\.( |$)", after):
+            changed.append((_otherwise(values[slot], rng), slot))
+        else:
+            changed.append((text, slot))
+    return changed
+
+
+def _otherwise(value: Any, rng: random.Random) -> str:
+    if isinstance(value, list):
+        return spoken([written_otherwise(item, rng) for item in value])
+    return written_otherwise(value, rng)

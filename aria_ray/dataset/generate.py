@@ -4,10 +4,11 @@ The driver receives rows in the order of their ids and writes them as they come,
 the files are the same for any number of workers.
 """
 
+import functools
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,26 @@ import ray
 from ray.data import DataContext, Dataset, TaskPoolStrategy
 
 from aria_ray.artifacts import atomic_path, write_json
-from aria_ray.config.schema import DatasetConfig
-from aria_ray.dataset.augment import AUGMENTATIONS
-from aria_ray.dataset.checks import quality, verify
-from aria_ray.dataset.loading import library
-from aria_ray.dataset.rows import Row, choose_templates, make_row
+from aria_ray.config.schema import Augmentation, DatasetConfig
+from aria_ray.dataset.augment import augmentations
+from aria_ray.dataset.checks import verify
+from aria_ray.dataset.loading import read_library
+from aria_ray.dataset.own_rows import read_source
+from aria_ray.dataset.quality import Quality, sampled_share
+from aria_ray.dataset.rows import Row, Source, choose_templates
+from aria_ray.dataset.samples import Samples
+from aria_ray.errors import DataError
 
 Progress = Callable[[int, int], None]
 
-DATASET_FILE, QUALITY_FILE, PARQUET_FOLDER = "final_dataset.jsonl", "quality.json", "parquet"
+DATASET_FILE, QUALITY_FILE, SAMPLES_FILE, PARQUET_FOLDER = "final_dataset.jsonl", "quality.json", "SAMPLES.md", "parquet"
 ROWS_PER_BATCH = 256
 ROWS_PER_PARQUET_FILE = 4096
 BLOCKS_PER_WORKER = 4
 """Blocks of templates for each worker: enough that none waits long for the last."""
-MAX_TEMPLATES_PER_BLOCK = 256
+MAX_ITEMS_PER_BLOCK = 256
+Item = dict[str, str]
+"""A base template by its id, or a finished row as JSON."""
 
 _JSON_COLUMNS = ("tools", "messages")
 """Nested values whose keys vary from row to row: Arrow has one type per column, so they travel as JSON text."""
@@ -53,31 +60,52 @@ SCHEMA = pa.schema(
 
 
 def generate_dataset(config: DatasetConfig, out: Path, on_progress: Progress | None = None) -> None:
-    """Write `final_dataset.jsonl`, `parquet/` and `quality.json` into `out`; Ray must be running.
+    """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
     `on_progress` gets the rows done and the rows in all. Nothing appears unless every gate holds.
 
     Raises:
-        DataError: a template is wrong, there are too few, or the dataset fails one of its gates.
+        DataError: a template, a tool or a conversation is wrong, there are too few, or the dataset fails one of its gates.
     """
-    template_ids = [template.id for template in choose_templates(library(), config.num_templates, config.seed)]
-    num_rows = len(template_ids) * config.augmentations
+    items = dataset_items(config)
+    num_rows = sum(config.augmentations if item["template_id"] else 1 for item in items)
     out.mkdir(parents=True, exist_ok=True)
-    problems: dict[str, list[str]] = {}
-    done = 0
+    quality, samples = Quality(sampled_share(num_rows)), Samples()
     with atomic_path(out / DATASET_FILE) as path, _ParquetFiles(out / PARQUET_FOLDER) as parquet:
         with path.open("w", encoding="utf-8") as lines:
-            for batch in _batches(config, template_ids):
-                for row in batch.to_pylist():
-                    if row["problems"]:
-                        problems[row["id"]] = row["problems"]
-                    lines.write(json.dumps(_decoded(row), ensure_ascii=False) + "\n")
+            for batch in row_batches(config, items):
+                for item in batch.to_pylist():
+                    row = _decoded(item)
+                    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    quality.add(row, item["problems"])
+                    samples.add(row)
                 parquet.write(batch.select(SCHEMA.names).cast(SCHEMA))
-                done += batch.num_rows
                 if on_progress is not None:
-                    on_progress(done, num_rows)
-        figures = quality(read_rows(path), problems)
+                    on_progress(quality.num_rows, num_rows)
+        figures = quality.checked()
     write_json(out / QUALITY_FILE, figures)
+    with atomic_path(out / SAMPLES_FILE) as path:
+        path.write_text(samples.markdown(), encoding="utf-8")
+
+
+def dataset_items(config: DatasetConfig) -> list[Item]:
+    """What the rows are made from: base templates by id, then conversations of the user, each as a finished row.
+
+    Raises:
+        DataError: there are too few templates, two of them are the same sentence, or a file of the user is wrong.
+    """
+    library = read_library(config.tools)
+    templates = choose_templates(library, config.num_templates, config.catalogue_share, config.seed)
+    seen: dict[str, str] = {}
+    for template in templates:
+        sentence = library.frames.frames[template.frame].replace("{q}", template.phrasing)
+        if sentence in seen:
+            raise DataError(f"base templates {seen[sentence]} and {template.id} are the same sentence: {sentence!r}")
+        seen[sentence] = template.id
+    items: list[Item] = [{"template_id": template.id, "row": ""} for template in templates]
+    for source in config.sources:
+        items += [{"template_id": "", "row": json.dumps(row, ensure_ascii=False)} for row in read_source(source)]
+    return items
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -87,28 +115,41 @@ def read_rows(path: Path) -> Iterator[Row]:
             yield json.loads(line)
 
 
-def _batches(config: DatasetConfig, template_ids: list[str]) -> Iterator[pa.Table]:
-    """Tables of rows in the order of `template_ids`, made by `config.num_workers` tasks at a time."""
+def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
+    """Tables of rows with the problems found in each, in the order of `items`, made by `config.num_workers` tasks at a time."""
     _quiet()
-    blocks = max(config.num_workers * BLOCKS_PER_WORKER, -(-len(template_ids) // MAX_TEMPLATES_PER_BLOCK))
-    items = [{"template_id": template_id} for template_id in template_ids]
+    blocks = max(config.num_workers * BLOCKS_PER_WORKER, -(-len(items) // MAX_ITEMS_PER_BLOCK))
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
     rows = dataset.flat_map(
-        _make_rows,
-        fn_kwargs={"augmentations": config.augmentations, "seed": config.seed},
+        make_rows,
+        fn_kwargs={
+            "count": config.augmentations,
+            "kinds": config.augmentation_kinds,
+            "seed": config.seed,
+            "tools": config.tools,
+        },
         compute=TaskPoolStrategy(size=config.num_workers),
     )
     yield from rows.iter_batches(batch_size=ROWS_PER_BATCH, batch_format="pyarrow")
 
 
-def _make_rows(item: dict[str, str], augmentations: int, seed: int) -> list[dict[str, Any]]:
-    """All rows of one base template, in the order of their ids, each with the problems found in it."""
-    rows = []
-    for index in sorted(range(augmentations), key=AUGMENTATIONS.__getitem__):
-        row = make_row(item["template_id"], index, seed)
-        texts = {column: json.dumps(row[column], ensure_ascii=False) for column in _JSON_COLUMNS}
-        rows.append({**row, **texts, "problems": verify(row)})
-    return rows
+def make_rows(
+    item: Item, count: int, kinds: Sequence[Augmentation], seed: int, tools: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
+    """The rows of an item in the order of their ids, nested columns as JSON text, each with the problems found in it."""
+    if item["row"]:
+        made = [json.loads(item["row"])]
+    else:
+        source, template_id = _source(tools), item["template_id"]
+        made = [source.row(template_id, kind, turn, seed) for kind, turn in augmentations(template_id, count, kinds)]
+    made.sort(key=lambda row: str(row["id"]))
+    texts = [{column: json.dumps(row[column], ensure_ascii=False) for column in _JSON_COLUMNS} for row in made]
+    return [{**row, **text, "problems": verify(row)} for row, text in zip(made, texts, strict=True)]
+
+
+@functools.cache
+def _source(tools: tuple[str, ...]) -> Source:
+    return Source(read_library(tools))
 
 
 def _decoded(row: dict[str, Any]) -> Row:

@@ -1,72 +1,128 @@
 """Reading templates from YAML. Every rule is checked before a row is made; an error names file, line and rule."""
 
+import difflib
 import functools
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, NoReturn
 
-import yaml
-from pydantic import ValidationError
-
+from aria_ray.dataset.catalogue import Actions, Domain, catalogue_intents, catalogue_tools
+from aria_ray.dataset.own_tools import own_intents, own_tools
 from aria_ray.dataset.slots import Values, Words, draw_values
-from aria_ray.dataset.templates import CATEGORIES, Category, Frames, Intent, Library, bind, fields_of, result_names
+from aria_ray.dataset.templates import (
+    CATEGORIES,
+    Category,
+    Frames,
+    Intent,
+    Library,
+    ListedTool,
+    bind,
+    fields_of,
+    result_names,
+)
+from aria_ray.dataset.yaml_files import Place, YamlFile, read_yaml
 from aria_ray.errors import DataError
-from aria_ray.tools import TOOLS, argument_problem
-
-Place = tuple[int | str, ...]
-"""Keys and indices from the root of a file down to a node."""
-
+from aria_ray.tools import TOOLS, argument_problem, schema_problem, tool_definition
 
 TEMPLATES = resources.files("aria_ray.dataset").joinpath("templates")
+CATALOGUE = resources.files("aria_ray.dataset").joinpath("catalogue")
+ACTIONS = "actions.yaml"
+"""In the catalogue's folder, beside one file per domain."""
 
 
 @functools.cache
 def library() -> Library:
     """The templates that come with the package."""
-    return load_templates(TEMPLATES)
+    return load_templates(TEMPLATES, CATALOGUE)
+
+
+def read_library(tools: Sequence[str] = ()) -> Library:
+    """The templates that come with the package, and those composed for tools of the user (`own_tools`).
+
+    Raises:
+        DataError: a tool of the user cannot be understood, or has the name of another one.
+    """
+    if not tools:
+        return library()
+    ours = library()
+    own: dict[str, ListedTool] = {}
+    for source in tools:
+        for name, tool in own_tools(source).items():
+            if name in ours.tools or name in own:
+                raise DataError(f"dataset.tools {source}: there is a tool {name} already; give it another name")
+            own[name] = tool
+    return Library((*ours.intents, *own_intents(own)), ours.frames, {**ours.tools, **own})
 
 
 def templates_digest() -> str:
     """First 16 hex digits of the sha256 over the template files: rows change when they do."""
-    folders = [TEMPLATES, *(TEMPLATES.joinpath(category) for category in CATEGORIES)]
+    folders = [CATALOGUE, TEMPLATES, *(TEMPLATES.joinpath(category) for category in CATEGORIES)]
     texts = [(folder.name, item.name, item.read_text(encoding="utf-8")) for folder in folders for item in _yaml_files(folder)]
     return hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
 
 
-def load_templates(folder: Traversable) -> Library:
-    """Read and check a folder with `frames.yaml` and a folder of YAML files per category.
+def load_templates(folder: Traversable, catalogue: Traversable | None = None) -> Library:
+    """Read and check a folder with `frames.yaml` and a folder of YAML files per category, and a catalogue's folder.
 
     Raises:
         DataError: a file is missing or breaks a rule; names file, line and rule.
     """
-    frames_file = _read(folder.joinpath("frames.yaml"))
+    frames_file = read_yaml(folder.joinpath("frames.yaml"))
     frames: Frames = frames_file.parse(Frames, frames_file.root, ())
     for name, frame in frames.frames.items():
         if fields_of(frame) != ["q"]:
             frames_file.refuse(("frames", name), f"frame {frame!r} must have {{q}} once")
-    intents: list[tuple[Category, Intent]] = []
-    seen: dict[str, str] = {}
+    reader = _Reader(frames.words, {name: ListedTool(tool_definition(function)) for name, function in TOOLS.items()})
     for category in CATEGORIES:
         for path in _yaml_files(folder.joinpath(category)):
-            intents += [(category, intent) for intent in _read_intents(path, frames.words, seen)]
-    return Library(tuple(intents), frames)
+            reader.read_intents(path, category)
+    if catalogue is not None:
+        actions = read_yaml(catalogue.joinpath(ACTIONS))
+        parsed: Actions = actions.parse(Actions, actions.root, ())
+        for path in _yaml_files(catalogue):
+            if path.name != ACTIONS:
+                reader.read_domain(path, parsed)
+    return Library(tuple(reader.intents), frames, reader.tools)
 
 
-def _read_intents(path: Traversable, words: Words, seen: dict[str, str]) -> Iterator[Intent]:
-    file = _read(path)
-    items = file.root.get("intents") if isinstance(file.root, dict) else None
-    if not isinstance(items, list):
-        file.refuse((), "the file must have a list `intents`")
-    for index, item in enumerate(items):
-        intent: Intent = file.parse(Intent, item, ("intents", index))
-        _check_intent(file, ("intents", index), intent, words)
-        _check_unique(file, ("intents", index), intent, seen)
-        yield intent
+class _Reader:
+    """Collects intents and tools, each checked against what is there already."""
+
+    def __init__(self, words: Words, tools: dict[str, ListedTool]) -> None:
+        self.intents: list[tuple[Category, Intent]] = []
+        self.tools = tools
+        self._words = words
+        self._seen: dict[str, str] = {}
+
+    def read_intents(self, path: Traversable, category: Category) -> None:
+        file = read_yaml(path)
+        items = file.root.get("intents") if isinstance(file.root, dict) else None
+        if not isinstance(items, list):
+            file.refuse((), "the file must have a list `intents`")
+        for index, item in enumerate(items):
+            intent: Intent = file.parse(Intent, item, ("intents", index))
+            self._add(file, ("intents", index), category, intent)
+
+    def read_domain(self, path: Traversable, actions: Actions) -> None:
+        file = read_yaml(path)
+        domain: Domain = file.parse(Domain, file.root, ())
+        for index, entity in enumerate(domain.entities):
+            place: Place = ("entities", index)
+            alone = domain.model_copy(update={"entities": (entity,)})
+            for name, tool in catalogue_tools(alone, actions).items():
+                if name in self.tools:
+                    file.refuse(place, f"tool {name!r} is there already; entities and verbs must give unique names")
+                self.tools[name] = tool
+            for category, intent in catalogue_intents(alone, actions):
+                self._add(file, place, category, intent)
+
+    def _add(self, file: YamlFile, place: Place, category: Category, intent: Intent) -> None:
+        _check_intent(file, place, intent, self._words, self.tools)
+        _check_unique(file, place, intent, self._seen)
+        self.intents.append((category, intent))
 
 
 def _yaml_files(folder: Traversable) -> list[Traversable]:
@@ -75,64 +131,10 @@ def _yaml_files(folder: Traversable) -> list[Traversable]:
     return sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
 
 
-@dataclass(frozen=True)
-class _File:
-    """A YAML file as values, and as nodes that know their lines."""
-
-    name: str
-    node: yaml.Node
-    root: Any
-
-    def parse(self, model: type[Any], value: Any, place: Place) -> Any:
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            self.refuse((*place, *first["loc"]), f"{where}: {first['msg']}".removeprefix(": "))
-
-    def refuse(self, place: Place, rule: str) -> NoReturn:
-        raise DataError(f"{self.name}:{self.line(place)}: {rule}")
-
-    def line(self, place: Place) -> int:
-        """The line, from 1, of the deepest node on the way to a place."""
-        node = self.node
-        for part in place:
-            below = _child(node, part)
-            if below is None:
-                break
-            node = below
-        return int(node.start_mark.line) + 1
-
-
-def _read(path: Traversable) -> _File:
-    try:
-        text = path.read_text(encoding="utf-8")
-        # CSafeLoader builds plain values only, as `yaml.safe_load` does, several times as fast.
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        root = yaml.load(text, Loader=yaml.CSafeLoader)
-    except FileNotFoundError:
-        raise DataError(f"template file {path} is missing; add it or reinstall the package") from None
-    except yaml.YAMLError as error:
-        raise DataError(f"template file {path} is not YAML: {' '.join(str(error).split())}") from None
-    if node is None:
-        raise DataError(f"template file {path} is empty; it must have content")
-    return _File(str(path), node, root)
-
-
-def _child(node: yaml.Node, part: int | str) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == part), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        item: yaml.Node = node.value[part]
-        return item
-    return None
-
-
-def _check_intent(file: _File, place: Place, intent: Intent, words: Words) -> None:
+def _check_intent(file: YamlFile, place: Place, intent: Intent, words: Words, tools: Mapping[str, ListedTool]) -> None:
     for key in ("listed", "without"):
         for index, name in enumerate(getattr(intent, key)):
-            _check_tool(file, (*place, key, index), name)
+            _check_tool(file, (*place, key, index), name, tools)
     for index, phrasing in enumerate(intent.phrasings):
         _check_fields(file, (*place, "phrasings", index), phrasing, intent.slot_names)
     results = result_names(intent.num_calls)
@@ -143,32 +145,39 @@ def _check_intent(file: _File, place: Place, intent: Intent, words: Words) -> No
         values = draw_values(intent.slots, intent.pairs, words, random.Random(f"check:{intent.name}"))
     except KeyError as error:
         file.refuse((*place, "slots"), f"unknown word list or slot {error}")
-    _check_calls(file, (*place, "steps"), intent, values)
+    _check_calls(file, (*place, "steps"), intent, values, tools)
 
 
-def _check_calls(file: _File, place: Place, intent: Intent, values: Values) -> None:
+def _check_calls(file: YamlFile, place: Place, intent: Intent, values: Values, tools: Mapping[str, ListedTool]) -> None:
     done = 0
     for round_index, calls in enumerate(intent.steps):
         for index, call in enumerate(calls):
             here = (*place, round_index, index)
-            _check_tool(file, (*here, "tool"), call.tool)
+            _check_tool(file, (*here, "tool"), call.tool, tools)
             for key, value in call.arguments.items():
                 if isinstance(value, str):
                     _check_fields(file, (*here, "arguments", key), value, intent.slot_names | result_names(done))
             # What an earlier call gives is known only when it has run: a number or a word, either may fit here.
             bound = [bind(call.arguments, values, [stand_in] * done) for stand_in in ("1", "word")]
-            problems = [argument_problem(call.tool, arguments) for arguments in bound]
+            problems = [_call_problem(call.tool, arguments, tools) for arguments in bound]
             if all(problems):
                 file.refuse((*here, "arguments"), f"arguments do not fit {call.tool}: {problems[0]}")
         done += len(calls)
 
 
-def _check_tool(file: _File, place: Place, name: str) -> None:
-    if name not in TOOLS:
-        file.refuse(place, f"unknown tool {name!r}; tools are {', '.join(TOOLS)}")
+def _call_problem(name: str, arguments: Values, tools: Mapping[str, ListedTool]) -> str | None:
+    if tools[name].backend is None:
+        return argument_problem(name, arguments)
+    return schema_problem(tools[name].definition, arguments)
 
 
-def _check_fields(file: _File, place: Place, text: str, allowed: Iterable[str]) -> None:
+def _check_tool(file: YamlFile, place: Place, name: str, tools: Mapping[str, ListedTool]) -> None:
+    if name not in tools:
+        near = difflib.get_close_matches(name, tools, n=5) or list(tools)[:5]
+        file.refuse(place, f"unknown tool {name!r}; there are {len(tools)}, among them {', '.join(near)}")
+
+
+def _check_fields(file: YamlFile, place: Place, text: str, allowed: Iterable[str]) -> None:
     try:
         unknown = [field for field in fields_of(text) if field not in allowed]
     except ValueError as error:
@@ -178,7 +187,7 @@ def _check_fields(file: _File, place: Place, text: str, allowed: Iterable[str]) 
         file.refuse(place, f"unknown slot {{{unknown[0]}}} in {text!r}; known here: {known}")
 
 
-def _check_unique(file: _File, place: Place, intent: Intent, seen: dict[str, str]) -> None:
+def _check_unique(file: YamlFile, place: Place, intent: Intent, seen: dict[str, str]) -> None:
     # The same sentence in two families could be trained on in one and tested in the other.
     keys: list[tuple[Place, str]] = [(("name",), f"intent {intent.name!r}")]
     keys += [(("phrasings", index), f"phrasing {text.lower()!r}") for index, text in enumerate(intent.phrasings)]

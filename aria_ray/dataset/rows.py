@@ -2,109 +2,183 @@
 
 import functools
 import random
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar
 
-from aria_ray.dataset.augment import AUGMENTATIONS, VARIANTS, request
-from aria_ray.dataset.loading import library
+from aria_ray.config.schema import Augmentation
+from aria_ray.dataset.augment import variant, wording
 from aria_ray.dataset.scenarios import converse, difficulty
 from aria_ray.dataset.slots import draw_values
-from aria_ray.dataset.templates import Library, Scenario, Split, Template, stable_fraction
+from aria_ray.dataset.templates import OWN_DOMAIN, Category, Library, Scenario, Split, Template, stable_fraction
 from aria_ray.dataset.toolboxes import Toolboxes
 from aria_ray.errors import DataError
 
 Row = dict[str, Any]
 Key = TypeVar("Key")
+Origin = Literal["built-in", "catalogue", "own"]
+Kind = tuple[Category, Origin]
+
+OWN = "own/"
+"""How the template ids of conversations begin that come from files of the user."""
+MAX_DRAWS = 20
+"""Times that values are drawn for a tool of the user until it takes them: what it refuses is not known from its schema."""
+OWN_SHARE = 0.5
+"""The part that tools of the user take of every category that they have templates for."""
 
 SCENARIO_SHARES: dict[Scenario, float] = {"hit": 0.40, "miss": 0.35, "error": 0.15, "multi": 0.10}
+CATEGORY_SHARES: dict[Category, float] = {
+    "math": 0.18,
+    "text_processing": 0.14,
+    "reasoning": 0.40,
+    "conversions": 0.13,
+    "tool_errors": 0.15,
+}
+"""Tool errors are just the rows of the scenario `error`; reasoning has the catalogue."""
 SPLIT_SHARES: dict[Split, float] = {"train": 0.80, "validation": 0.08, "test": 0.12, "test_unseen_tools": 0.08}
-"""Relative to each other, among the splits a scenario has; only hits have unseen tools."""
+"""Relative to each other, among the splits a scenario has."""
 
 
-def choose_templates(source: Library, num_templates: int, seed: int) -> list[Template]:
-    """Base templates in order of their ids, with the scenario and split shares of the dataset at any size.
+class Source:
+    """A template library with its toolboxes: what a process needs to make rows."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+
+    @functools.cached_property
+    def toolboxes(self) -> Toolboxes:
+        """Tool lists."""
+        return Toolboxes(self.library)
+
+    def row(self, template_id: str, augmentation: Augmentation, turn: int, seed: int) -> Row:
+        """The row of a base template under an augmentation; `turn` counts those of the same augmentation, from 0.
+
+        Keys: id, template_id, template_family, augmentation, category, scenario, difficulty, split, tools (list of OpenAI
+        function definitions), messages (OpenAI chat), answer_contains (texts a right answer has, whatever the case),
+        tool_names (JSON, for `tools.execute_listed`).
+        """
+        template = self.library.template(template_id)
+        intent = template.intent
+        row_id = f"{template_id}/{augmentation}" + (f"-{turn}" if turn else "")
+        rng = random.Random(f"{seed}:{row_id}")
+        listing = self.toolboxes.choose(intent, variant(augmentation), rng)
+        for _ in range(MAX_DRAWS if intent.domain == OWN_DOMAIN else 1):
+            values = draw_values(intent.slots, intent.pairs, self.library.words, rng)
+            text = wording(template, values, augmentation, self.library.frames, rng)
+            conversation = converse(intent, values, text, listing)
+            if not conversation.failed:
+                break
+        return {
+            "id": row_id,
+            "template_id": template_id,
+            "template_family": template.family,
+            "augmentation": augmentation,
+            "category": template.category,
+            "scenario": intent.scenario,
+            "difficulty": difficulty(intent, values),
+            "split": template.split,
+            "tools": list(listing.definitions),
+            "messages": list(conversation.messages),
+            "answer_contains": list(conversation.answer_contains),
+            "tool_names": listing.tool_names,
+        }
+
+
+def choose_templates(library: Library, num_templates: int, catalogue_share: float, seed: int) -> list[Template]:
+    """Base templates in order of their ids, with the scenario, category and split shares of the dataset at any size.
+
+    `catalogue_share` is the catalogue's part of what it has templates for: reasoning with tools, and errors.
 
     Raises:
         DataError: there are not that many.
     """
+    pools = _pools(library, seed)
     chosen: list[Template] = []
+    carry: dict[Kind, float] = {}
     for scenario, count in apportion(num_templates, SCENARIO_SHARES).items():
-        pools = _pools(source, scenario, seed)
-        available = sum(map(len, pools.values()))
+        kinds = {split: pools[scenario, split] for split in SPLIT_SHARES if pools.get((scenario, split))}
+        num_frames = len(library.frames.frames)
+        available = num_frames * sum(len(families) for split in kinds.values() for families in split.values())
         if count > available:
             raise DataError(
                 f"dataset.num_templates ({num_templates}) asks for {count} {scenario} templates and there are {available}; "
                 f"lower it to {int(available / SCENARIO_SHARES[scenario])} or add phrasings"
             )
-        wanted = apportion(count, {split: SPLIT_SHARES[split] for split in pools})
-        chosen += [template for split, pool in pools.items() for template in pool[: wanted[split]]]
-        # A split with too few templates leaves its places to the others, training first.
-        rest = [template for split, pool in pools.items() for template in pool[wanted[split] :]]
-        short = sum(max(0, wanted[split] - len(pool)) for split, pool in pools.items())
-        chosen += rest[:short]
+        short = 0
+        for split, wanted in sorted(apportion(count, {split: SPLIT_SHARES[split] for split in kinds}).items(), reverse=True):
+            # A split with too few templates leaves its places to the others; training comes last and takes them.
+            taken = _take(kinds[split], wanted + (short if split == "train" else 0), catalogue_share, carry, library, seed)
+            short += wanted - len(taken)
+            chosen += taken
     return sorted(chosen, key=lambda template: template.id)
 
 
-def make_row(template_id: str, index: int, seed: int) -> Row:
-    """The row of a base template under augmentation number `index`.
+def apportion(total: int, shares: Mapping[Key, float], carry: dict[Key, float] | None = None) -> dict[Key, int]:
+    """Split a whole number by shares so that the parts add up (largest remainders).
 
-    Keys: id, template_id, template_family, augmentation, category, scenario, difficulty, split, tools (list of OpenAI
-    function definitions), messages (OpenAI chat), answer_contains (texts a right answer has, whatever the case),
-    tool_names (JSON, for `tools.execute_listed`).
+    `carry` remembers what rounding took from each key, so that it comes back with the next number.
     """
-    source = library()
-    template = source.templates[template_id]
-    intent, augmentation = template.intent, AUGMENTATIONS[index]
-    rng = random.Random(f"{seed}:{template_id}:{index}")
-    values = draw_values(intent.slots, intent.pairs, source.words, rng)
-    unseen = template.split == "test_unseen_tools"
-    listing = _toolboxes().choose(intent, VARIANTS.get(augmentation, "plain"), unseen, rng)
-    text = request(template, values, augmentation, source.frames, rng)
-    conversation = converse(intent, values, text, listing)
-    return {
-        "id": f"{template_id}/{augmentation}",
-        "template_id": template_id,
-        "template_family": template.family,
-        "augmentation": augmentation,
-        "category": template.category,
-        "scenario": intent.scenario,
-        "difficulty": difficulty(intent, values),
-        "split": template.split,
-        "tools": list(listing.definitions),
-        "messages": list(conversation.messages),
-        "answer_contains": list(conversation.answer_contains),
-        "tool_names": listing.tool_names,
-    }
-
-
-def apportion(total: int, shares: Mapping[Key, float]) -> dict[Key, int]:
-    """Split a whole number by shares so that the parts add up (largest remainders)."""
     weight = sum(shares.values())
-    exact = {key: total * share / weight for key, share in shares.items()}
-    parts = {key: int(value) for key, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda key: parts[key] - exact[key])
+    owed = carry if carry is not None else {}
+    exact = {key: max(0.0, total * share / weight + owed.get(key, 0.0)) for key, share in shares.items()}
+    scale = total / sum(exact.values()) if total else 0.0
+    parts = {key: int(value * scale) for key, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda key: parts[key] - exact[key] * scale)
     for key in by_remainder[: total - sum(parts.values())]:
         parts[key] += 1
+    for key, share in shares.items():
+        owed[key] = owed.get(key, 0.0) + total * share / weight - parts[key]
     return parts
 
 
-@functools.cache
-def _toolboxes() -> Toolboxes:
-    return Toolboxes(library())
+def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[Kind, list[Template]]]:
+    """Families by scenario and split, then by kind, low numbers first: every intent comes once before any comes twice."""
+    ranked: list[tuple[int, float, Template]] = [
+        (family.number, stable_fraction(f"{seed}:{family.family}"), family) for family in library.families()
+    ]
+    pools: dict[tuple[Scenario, Split], dict[Kind, list[Template]]] = {}
+    for _, _, family in sorted(ranked, key=lambda item: item[:2]):
+        kinds = pools.setdefault((family.intent.scenario, family.split), {})
+        kinds.setdefault((family.category, _origin(family.intent.domain)), []).append(family)
+    return pools
 
 
-def _pools(source: Library, scenario: Scenario, seed: int) -> dict[Split, list[Template]]:
-    """Templates by split; within one, all families come once before any comes in a second frame."""
-    turns: dict[str, list[Template]] = {}
-    for template in source.templates.values():
-        if template.intent.scenario == scenario:
-            turns.setdefault(template.family, []).append(template)
-    ranked: list[tuple[int, int, float, Template]] = []
-    for family, templates in turns.items():
-        order = sorted(templates, key=lambda template: stable_fraction(f"{seed}:{template.id}"))
-        spread = stable_fraction(f"{seed}:{family}")
-        ranked += [(turn, template.number, spread, template) for turn, template in enumerate(order)]
-    pools: dict[Split, list[Template]] = {split: [] for split in SPLIT_SHARES}
-    for *_, template in sorted(ranked, key=lambda item: item[:3]):
-        pools[template.split].append(template)
-    return {split: pool for split, pool in pools.items() if pool}
+def _origin(domain: str) -> Origin:
+    if not domain:
+        return "built-in"
+    return "own" if domain == OWN_DOMAIN else "catalogue"
+
+
+def _take(
+    kinds: Mapping[Kind, list[Template]],
+    wanted: int,
+    catalogue_share: float,
+    carry: dict[Kind, float],
+    library: Library,
+    seed: int,
+) -> list[Template]:
+    """`wanted` templates of one scenario and split, or as many as there are; each family once before any comes again."""
+    shares = {}
+    for category, origin in kinds:
+        parts: dict[Origin, float] = {"built-in": 1 - catalogue_share, "catalogue": catalogue_share}
+        parts["own"] = OWN_SHARE / (1 - OWN_SHARE)
+        present = sum(parts[other] for other in parts if (category, other) in kinds)
+        if parts[origin]:
+            shares[category, origin] = CATEGORY_SHARES[category] * parts[origin] / present
+    waiting = {kind: _in_frames(kinds[kind], library, seed) for kind in shares}
+    taken: list[Template] = []
+    for kind, count in (apportion(wanted, shares, carry) if shares else {}).items():
+        for _ in range(count):
+            taken += [template for template in [next(waiting[kind], None)] if template is not None]
+    for templates in waiting.values():
+        while len(taken) < wanted and (template := next(templates, None)) is not None:
+            taken.append(template)
+    return taken
+
+
+def _in_frames(families: list[Template], library: Library, seed: int) -> Iterator[Template]:
+    """Every family in one frame, then in another, each in an order of its own."""
+    names = list(library.frames.frames)
+    orders = [random.Random(f"{seed}:frames:{family.family}").sample(names, len(names)) for family in families]
+    for turn in range(len(names)):
+        for family, order in zip(families, orders, strict=True):
+            yield Template(family.intent, family.category, family.number, order[turn])

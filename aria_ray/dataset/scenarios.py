@@ -26,6 +26,8 @@ class Conversation:
 
     messages: tuple[Message, ...]
     answer_contains: tuple[str, ...]
+    failed: bool
+    """Whether a call failed."""
 
 
 def difficulty(intent: Intent, values: Values) -> int:
@@ -56,7 +58,7 @@ def converse(intent: Intent, values: Values, request: str, listing: Listing) -> 
         calls = [Call(item.tool, bind(item.arguments, values, texts)) for item in templates]
         listed = [listing.listed(call) for call in calls]
         messages.append(tool_call_message(thought_for_calls(intent.ask, listed), listed, first_id=len(results)))
-        last_round = [execute_listed(listing.tool_names, call) for call in listed]
+        last_round = [execute_listed(listing.definitions, listing.tool_names, call) for call in listed]
         messages += [
             {"role": "tool", "tool_call_id": f"call_{index}", "content": result.text}
             for index, result in enumerate(last_round, len(results))
@@ -68,7 +70,7 @@ def converse(intent: Intent, values: Values, request: str, listing: Listing) -> 
         contains = [_without_prefix(result.text) for result in last_round]
     else:
         contains = [text.format(**said) for text in intent.contains]
-    return Conversation(tuple(messages), tuple(contains))
+    return Conversation(tuple(messages), tuple(contains), failed=not all(result.ok for result in results))
 
 
 def _sayings(values: Values, results: list[ToolResult]) -> dict[str, str]:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 Values = dict[str, Any]
 Words = Mapping[str, tuple[str, ...]]
 
+MAIL_HOSTS = ("example.com", "example.org", "example.net")
+"""Hosts that nobody can own (RFC 2606)."""
+
 
 class Slot(BaseModel):
     """One generator: exactly one of the kinds, and the options of that kind."""
@@ -35,6 +38,14 @@ class Slot(BaseModel):
     """One word of a slot drawn before."""
     zip: tuple[str, str] | None = None
     """Two list slots drawn before, read as pairs: `Ana 12, Tom 7 and Lee 9`."""
+    text: tuple[str, ...] | None = None
+    """One of some free texts."""
+    list_of: tuple[str, ...] | None = None
+    """A list of `count` different ones of these."""
+    email: str | None = None
+    """An address for mail, made of a word of a named list."""
+    pattern: str | None = None
+    """A text with digits from 1 to 9 for its `#`: `FL-####`."""
 
     count: tuple[int, int] = (1, 1)
     digits: int = 2
@@ -141,6 +152,22 @@ def _zip(slot: Slot, _rng: random.Random, values: Values, _words: Words) -> str:
     return spoken([f"{name} {number}" for name, number in pairs])
 
 
+def _text(slot: Slot, rng: random.Random, _values: Values, _words: Words) -> str:
+    return rng.choice(slot.text or ())
+
+
+def _list_of(slot: Slot, rng: random.Random, _values: Values, _words: Words) -> list[str]:
+    return rng.sample(slot.list_of or (), rng.randint(*slot.count))
+
+
+def _email(slot: Slot, rng: random.Random, _values: Values, words: Words) -> str:
+    return f"{rng.choice(words[slot.email or '']).lower()}@{rng.choice(MAIL_HOSTS)}"
+
+
+def _pattern(slot: Slot, rng: random.Random, _values: Values, _words: Words) -> str:
+    return "".join(str(rng.randint(1, 9)) if letter == "#" else letter for letter in slot.pattern or "")
+
+
 _DRAW: dict[str, Callable[[Slot, random.Random, Values, Words], Any]] = {
     "integer": _integer,
     "decimal": _decimal,
@@ -152,4 +179,8 @@ _DRAW: dict[str, Callable[[Slot, random.Random, Values, Words], Any]] = {
     "time": _time,
     "word_of": _word_of,
     "zip": _zip,
+    "text": _text,
+    "list_of": _list_of,
+    "email": _email,
+    "pattern": _pattern,
 }

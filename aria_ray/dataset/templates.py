@@ -7,13 +7,15 @@ family is a phrasing that training never saw. `loading` reads them from YAML.
 import functools
 import hashlib
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aria_ray.dataset.slots import Pairs, Slot, Values, Words
+from aria_ray.grammar import ToolDefinition
+from aria_ray.tools import Backend
 
 Category = Literal["math", "text_processing", "reasoning", "conversions", "tool_errors"]
 Scenario = Literal["hit", "miss", "error", "multi"]
@@ -21,7 +23,10 @@ Split = Literal["train", "validation", "test", "test_unseen_tools"]
 
 CATEGORIES: tuple[Category, ...] = ("math", "text_processing", "reasoning", "conversions", "tool_errors")
 UNSEEN_TOOLS = ("median", "slugify", "number_to_base")
-"""Held out: no training row calls or lists one of these."""
+UNSEEN_DOMAINS = ("library", "pets", "energy")
+"""Held out: no training row calls or lists one of these tools, or a tool of one of these domains of the catalogue."""
+OWN_DOMAIN = "own"
+"""The domain of tools that the user brings."""
 
 
 class _Part(BaseModel):
@@ -38,7 +43,7 @@ class CallTemplate(_Part):
 class Intent(_Part):
     """One thing a user may want, in several phrasings, and the right way to serve it."""
 
-    name: str = Field(pattern="^[a-z_]+$")
+    name: str = Field(pattern=r"^[\w.-]+$")
     scenario: Scenario
     error: Literal["refused", "failed", "missing", "unavailable"] | None = None
     """What goes wrong in an error intent: refused without a call; the call fails; a value is missing; no tool can."""
@@ -60,6 +65,13 @@ class Intent(_Part):
     contains: tuple[str, ...] | None = None
     """What a right answer has to contain; the results of the last round if not given."""
     phrasings: tuple[str, ...] = Field(min_length=2)
+    domain: str = ""
+    """The domain of the catalogue whose tools it is about; empty for the built-in tools."""
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether it is for the test of unseen tools alone."""
+        return self.domain in UNSEEN_DOMAINS or bool(set(self.needed_tools) & set(UNSEEN_TOOLS))
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -102,6 +114,8 @@ class Frames(_Part):
     contexts: tuple[str, ...] = Field(min_length=1)
     fillers: tuple[str, ...] = Field(min_length=1)
     words: dict[str, tuple[str, ...]]
+    synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Phrases that may stand for another one wherever it occurs as whole words."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +149,7 @@ class Template:
         The first phrasing of an intent is always trained on, so no held-out family asks for something never taught;
         the shares of the others make up for it. Families that need an unseen tool are a split of their own.
         """
-        if set(self.intent.needed_tools) & set(UNSEEN_TOOLS):
+        if self.intent.is_unseen:
             return "test_unseen_tools"
         draw = stable_fraction(f"split:{self.family}")
         if self.number == 1 or draw < 0.73:
@@ -144,11 +158,28 @@ class Template:
 
 
 @dataclass(frozen=True)
+class ListedTool:
+    """A tool that conversations may list: its definition, and where it comes from."""
+
+    definition: ToolDefinition
+    domain: str = ""
+    """Empty for the built-in tools."""
+    backend: Backend | None = None
+    """What answers in place of a simulated tool."""
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether no training row may list it."""
+        return self.domain in UNSEEN_DOMAINS or (not self.domain and self.definition["function"]["name"] in UNSEEN_TOOLS)
+
+
+@dataclass(frozen=True)
 class Library:
-    """Everything read from the template files."""
+    """Every intent, and every tool by its real name."""
 
     intents: tuple[tuple[Category, Intent], ...]
     frames: Frames
+    tools: Mapping[str, ListedTool]
 
     @property
     def words(self) -> Words:
@@ -156,15 +187,21 @@ class Library:
         return self.frames.words
 
     @functools.cached_property
-    def templates(self) -> dict[str, Template]:
-        """Every base template, by id."""
-        made = (
-            Template(intent, category, number, frame)
-            for category, intent in self.intents
-            for number in range(1, len(intent.phrasings) + 1)
-            for frame in self.frames.frames
-        )
-        return {template.id: template for template in made}
+    def _by_name(self) -> dict[str, tuple[Category, Intent]]:
+        return {intent.name: (category, intent) for category, intent in self.intents}
+
+    def template(self, template_id: str) -> Template:
+        """The base template `INTENT/NUMBER/FRAME`."""
+        name, number, frame = template_id.split("/")
+        category, intent = self._by_name[name]
+        return Template(intent, category, int(number), frame)
+
+    def families(self) -> Iterator[Template]:
+        """Every family, as its template in the first frame."""
+        frame = next(iter(self.frames.frames))
+        for category, intent in self.intents:
+            for number in range(1, len(intent.phrasings) + 1):
+                yield Template(intent, category, number, frame)
 
 
 def stable_fraction(text: str) -> float:
@@ -191,6 +228,8 @@ def bind(arguments: dict[str, Any], values: Values, results: Sequence[str]) -> d
 
 
 def _bound(value: Any, known: Values) -> Any:
+    if isinstance(value, dict):
+        return {key: _bound(item, known) for key, item in value.items()}
     if not isinstance(value, str):
         return value
     fields = fields_of(value)

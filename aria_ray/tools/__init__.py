@@ -1,15 +1,31 @@
 """Pure tools that a model can call, their OpenAI definitions, and their execution. Light to import."""
 
-from aria_ray.tools.execution import ERROR_PREFIX, TOOLS, ToolResult, argument_problem, execute, execute_listed, tool_definition
+from aria_ray.tools.execution import (
+    ERROR_PREFIX,
+    TOOLS,
+    Tool,
+    ToolResult,
+    argument_problem,
+    execute,
+    execute_listed,
+    find_tool,
+    tool_definition,
+)
+from aria_ray.tools.simulated import Backend, canonical, schema_problem
 from aria_ray.tools.values import ToolError
 
 __all__ = [
     "ERROR_PREFIX",
     "TOOLS",
+    "Backend",
+    "Tool",
     "ToolError",
     "ToolResult",
     "argument_problem",
+    "canonical",
     "execute",
     "execute_listed",
+    "find_tool",
+    "schema_problem",
     "tool_definition",
 ]

@@ -1,9 +1,10 @@
 """The table of tools, their OpenAI definitions, and running them. Failures are values; nothing is ever evaluated."""
 
 import functools
+import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from aria_ray.grammar import Call, ToolDefinition
 from aria_ray.tools import conversion, math, reasoning, text
+from aria_ray.tools.simulated import Backend, schema_problem, simulate
 from aria_ray.tools.values import ToolError, plain
 
 Tool = Callable[..., Any]
@@ -19,32 +21,60 @@ _FUNCTIONS: tuple[Tool, ...] = (
     math.percent_of,
     math.percent_change,
     math.divide,
+    math.subtract,
+    math.remainder,
     math.multiply,
     math.power,
     math.square_root,
+    math.factorial,
+    math.round_number,
+    math.add_fractions,
+    math.compound_interest,
     math.add_numbers,
     math.average,
     math.median,
+    math.standard_deviation,
     math.gcd,
+    math.lcm,
     math.is_prime,
+    math.prime_factors,
     math.days_between,
+    math.add_days,
     text.count_words,
+    text.count_characters,
     text.count_letter,
     text.reverse_text,
     text.change_case,
     text.replace_text,
     text.sort_words,
     text.slugify,
+    text.first_words,
+    text.extract_pattern,
+    text.extract_numbers,
+    text.encode_base64,
+    text.decode_base64,
+    text.url_encode,
     conversion.convert_units,
     conversion.convert_currency,
     conversion.number_to_base,
+    conversion.base_to_number,
     conversion.number_to_roman,
+    conversion.roman_to_number,
+    conversion.convert_time_zone,
     reasoning.compare_numbers,
     reasoning.filter_above,
     reasoning.sort_numbers,
     reasoning.highest,
+    reasoning.lowest,
+    reasoning.rank,
+    reasoning.sum_where,
     reasoning.end_time,
     reasoning.weekday,
+    reasoning.earliest_date,
+    reasoning.latest_date,
+    reasoning.overlaps,
+    reasoning.fits_schedule,
+    reasoning.free_minutes,
 )
 
 ERROR_PREFIX = "error: "
@@ -80,9 +110,10 @@ def tool_definition(function: Tool) -> ToolDefinition:
 
 def argument_problem(name: str, arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with a call before it is run, None where nothing is."""
-    if name not in TOOLS:
+    tool = find_tool(name)
+    if tool is None:
         return f"no such tool '{name}'"
-    _, problem = _validated(name, arguments, {})
+    _, problem = _validated(tool, arguments, {})
     return problem
 
 
@@ -91,37 +122,64 @@ def execute(name: str, arguments: Mapping[str, Any]) -> ToolResult:
     return _execute(name, arguments, {})
 
 
-def execute_listed(tool_names: str, call: Call) -> ToolResult:
+def execute_listed(tools: Sequence[ToolDefinition], tool_names: str, call: Call) -> ToolResult:
     """Run a call made under the names a dataset row lists.
 
-    `tool_names` is the row's column: JSON of {listed name: {"tool": real name, "parameters": {listed: real}}}.
-    A tool the row does not list does not exist for this call.
+    `tools` and `tool_names` are the row's columns. The latter is JSON of {listed name: {"tool": real name, "parameters":
+    {listed: real}}}, with a "backend" for a tool that is simulated. The real name of a tool from elsewhere is
+    `module:function`. A tool the row does not list does not exist for this call.
     """
-    names = json.loads(tool_names).get(call.name)
+    names = _listed_names(tool_names).get(call.name)
     if names is None:
         return ToolResult(False, f"{ERROR_PREFIX}no such tool '{call.name}'")
     real = {listed: parameter for listed, parameter in names["parameters"].items() if listed in call.arguments}
     # An argument the listing does not know keeps its name, marked, so it never passes for a real parameter.
     arguments = {real.get(key, f"{key} (not a parameter)"): value for key, value in call.arguments.items()}
-    return _execute(names["tool"], arguments, {parameter: listed for listed, parameter in names["parameters"].items()})
-
-
-def _execute(name: str, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> ToolResult:
-    if name not in TOOLS:
-        return ToolResult(False, f"{ERROR_PREFIX}no such tool '{name}'")
-    values, problem = _validated(name, arguments, shown)
+    if "backend" not in names:
+        return _execute(names["tool"], arguments, {parameter: listed for listed, parameter in names["parameters"].items()})
+    definition = next(tool for tool in tools if tool["function"]["name"] == call.name)
+    problem = schema_problem(definition, call.arguments)
     if problem is not None:
         return ToolResult(False, f"{ERROR_PREFIX}{problem}")
     try:
-        return ToolResult(True, plain(TOOLS[name](**values)))
+        return ToolResult(True, simulate(Backend.model_validate(names["backend"]), names["tool"], arguments))
     except ToolError as error:
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
 
 
-def _validated(name: str, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+@functools.lru_cache(maxsize=4096)
+def _listed_names(tool_names: str) -> dict[str, Any]:
+    names: dict[str, Any] = json.loads(tool_names)
+    return names
+
+
+@functools.cache
+def find_tool(name: str) -> Tool | None:
+    """A built-in tool by its name, one from elsewhere by `module:function`; None where there is none."""
+    if ":" not in name:
+        return TOOLS.get(name)
+    module, function = name.split(":", 1)
+    found: Tool | None = getattr(importlib.import_module(module), function, None)
+    return found
+
+
+def _execute(name: str, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> ToolResult:
+    tool = find_tool(name)
+    if tool is None:
+        return ToolResult(False, f"{ERROR_PREFIX}no such tool '{name}'")
+    values, problem = _validated(tool, arguments, shown)
+    if problem is not None:
+        return ToolResult(False, f"{ERROR_PREFIX}{problem}")
+    try:
+        return ToolResult(True, plain(tool(**values)))
+    except ToolError as error:
+        return ToolResult(False, f"{ERROR_PREFIX}{error}")
+
+
+def _validated(tool: Tool, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
     """Typed arguments, and the first problem with parameters called as in `shown`."""
     try:
-        model = _argument_model(TOOLS[name]).model_validate(dict(arguments))
+        model = _argument_model(tool).model_validate(dict(arguments))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         parameter, *rest = (str(part) for part in first["loc"])

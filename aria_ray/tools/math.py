@@ -1,11 +1,17 @@
 """Arithmetic. The first line of each docstring is the tool's description and names the arguments in order."""
 
+import datetime
 import math
 import statistics
+from decimal import ROUND_HALF_UP, Decimal
 
-from aria_ray.tools.values import Integer, Number, Numbers, Text, ToolError, parse_date, plain
+from aria_ray.tools.values import Integer, Number, Numbers, Text, ToolError, parse_date, parse_fraction, plain
 
 MAX_EXPONENT = 1000
+MAX_FACTORIAL = 17
+"""The last factorial below `values.MAX_MAGNITUDE`."""
+MAX_DECIMALS = 10
+MAX_YEARS = 100
 MAX_PRIME_CANDIDATE = 10**12
 """Trial division by odd numbers up to a million takes well under a second."""
 
@@ -27,6 +33,18 @@ def divide(a: Number, b: Number) -> float:
     if b == 0:
         raise ToolError("division by zero")
     return a / b
+
+
+def subtract(a: Number, b: Number) -> float:
+    """First number minus the second."""
+    return a - b
+
+
+def remainder(a: Integer, b: Integer) -> float:
+    """What is left over when the first whole number is divided by the second."""
+    if b == 0:
+        raise ToolError("division by zero")
+    return a % b
 
 
 def multiply(a: Number, b: Number) -> float:
@@ -55,6 +73,35 @@ def square_root(number: Number) -> float:
     return math.sqrt(number)
 
 
+def factorial(number: Integer) -> float:
+    """Factorial of a whole number."""
+    if not 0 <= number <= MAX_FACTORIAL:
+        raise ToolError(f"factorials go from 0 to {MAX_FACTORIAL}")
+    return math.factorial(number)
+
+
+def round_number(number: Number, decimals: Integer) -> str:
+    """Round a number to some decimals."""
+    if not 0 <= decimals <= MAX_DECIMALS:
+        raise ToolError(f"the decimals must be 0 to {MAX_DECIMALS}")
+    # Halves go up, as at school; adding zero turns a minus zero into zero.
+    return format(Decimal(str(number)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP) + 0, "f")
+
+
+def add_fractions(a: Text, b: Text) -> str:
+    """Exact sum of two fractions, each written like 3/4."""
+    return str(parse_fraction(a) + parse_fraction(b))
+
+
+def compound_interest(amount: Number, percent: Number, years: Integer) -> float:
+    """What an amount grows to at a yearly percent of interest after some years."""
+    if not 0 <= years <= MAX_YEARS:
+        raise ToolError(f"the years must be 0 to {MAX_YEARS}")
+    if not -100 <= percent <= 100:
+        raise ToolError("the percent must be -100 to 100")
+    return round(amount * (1 + percent / 100) ** years, 2)
+
+
 def add_numbers(numbers: Numbers) -> float:
     """Sum of a list of numbers."""
     return math.fsum(numbers)
@@ -70,9 +117,19 @@ def median(numbers: Numbers) -> float:
     return statistics.median(numbers)
 
 
+def standard_deviation(numbers: Numbers) -> float:
+    """Standard deviation of a list of numbers, taken as the whole population."""
+    return statistics.pstdev(numbers)
+
+
 def gcd(a: Integer, b: Integer) -> float:
     """Greatest common divisor of two whole numbers."""
     return math.gcd(a, b)
+
+
+def lcm(a: Integer, b: Integer) -> float:
+    """Least common multiple of two whole numbers."""
+    return math.lcm(a, b)
 
 
 def is_prime(number: Integer) -> str:
@@ -87,6 +144,28 @@ def _has_no_odd_divisor(number: int) -> bool:
     return all(number % divisor for divisor in range(3, math.isqrt(number) + 1, 2))
 
 
+def prime_factors(number: Integer) -> list[float]:
+    """Prime factors of a whole number."""
+    if not 2 <= number <= MAX_PRIME_CANDIDATE:
+        raise ToolError(f"the number must be 2 to {MAX_PRIME_CANDIDATE}")
+    factors: list[float] = []
+    rest, divisor = number, 2
+    while divisor * divisor <= rest:
+        while rest % divisor == 0:
+            factors.append(divisor)
+            rest //= divisor
+        divisor += 1 if divisor == 2 else 2
+    return [*factors, rest] if rest > 1 else factors
+
+
 def days_between(start: Text, end: Text) -> float:
     """Days from a start date to an end date, YYYY-MM-DD."""
     return (parse_date(end) - parse_date(start)).days
+
+
+def add_days(date: Text, days: Integer) -> str:
+    """Date some days after a date, YYYY-MM-DD."""
+    try:
+        return (parse_date(date) + datetime.timedelta(days=days)).isoformat()
+    except OverflowError:
+        raise ToolError("the calendar ends before that") from None

@@ -5,7 +5,9 @@ Bounds are checked but kept out of the JSON schema, so that a tool's listing sta
 
 import datetime
 import math
+import re
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -14,6 +16,7 @@ MAX_MAGNITUDE = 1e15
 """Largest number in or out: below it a double holds every whole number exactly."""
 MAX_TEXT_CHARACTERS = 1000
 MAX_LIST_LENGTH = 100
+_FRACTION = re.compile(r"-?[0-9]{1,6}(/[0-9]{1,6})?")
 
 
 class ToolError(ValueError):
@@ -35,6 +38,9 @@ def _bounded_integer(value: int) -> int:
 def _bounded_text(value: str) -> str:
     if len(value) > MAX_TEXT_CHARACTERS:
         raise ValueError(f"text must be at most {MAX_TEXT_CHARACTERS} characters")
+    # JSON can carry half of a surrogate pair, which no encoding can write.
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("text must be valid Unicode")
     return value
 
 
@@ -95,3 +101,36 @@ def parse_time(text: str) -> datetime.time:
         return datetime.time.fromisoformat(text)
     except ValueError:
         raise ToolError(f"no such time {text}") from None
+
+
+def parse_date_time(text: str) -> datetime.datetime:
+    """A date and time of day from YYYY-MM-DD HH:MM; ToolError where there is no such moment."""
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%d %H:%M")
+    except ValueError:
+        raise ToolError(f"no such date and time {text}") from None
+
+
+def parse_minutes(start: str, end: str) -> tuple[int, int]:
+    """A start and an end, HH:MM, as minutes since midnight; ToolError where the end is not after the start."""
+    begin, finish = (60 * time.hour + time.minute for time in (parse_time(start), parse_time(end)))
+    if finish <= begin:
+        raise ToolError(f"the end {end} is not after the start {start}")
+    return begin, finish
+
+
+def parse_fraction(text: str) -> Fraction:
+    """An exact fraction from `3/4` or `2`; ToolError where it is not one. At most six digits each."""
+    if not _FRACTION.fullmatch(text):
+        raise ToolError(f"'{text}' is not a fraction such as 3/4")
+    try:
+        return Fraction(text)
+    except ZeroDivisionError:
+        raise ToolError(f"{text} divides by zero") from None
+
+
+def bounded_result(text: str) -> str:
+    """A text that a tool made; ToolError where it is too long to be an argument again."""
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise ToolError(f"the result is longer than {MAX_TEXT_CHARACTERS} characters")
+    return text

@@ -183,7 +183,7 @@ def _sent(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tool_messages(case: Mapping[str, Any], message: Mapping[str, Any], calls: Sequence[Call]) -> list[dict[str, Any]]:
     return [
-        {"role": "tool", "tool_call_id": item["id"], "content": execute_listed(case["tool_names"], call).text}
+        {"role": "tool", "tool_call_id": item["id"], "content": execute_listed(case["tools"], case["tool_names"], call).text}
         for item, call in zip(message["tool_calls"], calls, strict=True)
     ]
 

@@ -113,7 +113,7 @@ def _odd(field, rng, numbers, texts):
 
 def test_listed_names_are_mapped_back():
     tool_names = json.dumps({"tool_k3": {"tool": "divide", "parameters": {"arg_a": "a", "arg_b": "b"}}})
-    assert execute_listed(tool_names, Call("tool_k3", {"arg_b": 4, "arg_a": 8})) == ToolResult(True, "2")
-    assert execute_listed(tool_names, Call("tool_k3", {"arg_a": 8})).text == "error: arg_b: Field required"
-    assert not execute_listed(tool_names, Call("tool_k3", {"a": 8, "arg_a": 8, "b": 4})).ok
-    assert execute_listed(tool_names, Call("divide", {"a": 8, "b": 4})).text == "error: no such tool 'divide'"
+    assert execute_listed([], tool_names, Call("tool_k3", {"arg_b": 4, "arg_a": 8})) == ToolResult(True, "2")
+    assert execute_listed([], tool_names, Call("tool_k3", {"arg_a": 8})).text == "error: arg_b: Field required"
+    assert not execute_listed([], tool_names, Call("tool_k3", {"a": 8, "arg_a": 8, "b": 4})).ok
+    assert execute_listed([], tool_names, Call("divide", {"a": 8, "b": 4})).text == "error: no such tool 'divide'"

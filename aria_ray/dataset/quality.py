@@ -1,0 +1,207 @@
+"""Whether the whole is fit to train on: figures over all rows, and the gates they have to pass.
+
+What needs every text in memory (near-duplicates, distinct n-grams, similarity) is measured on whole template families, drawn by
+hash until there are about `MAX_SAMPLED_ROWS` rows: rows of one family are each other's likeliest duplicates, and memory stays
+the same for a million rows.
+"""
+
+import functools
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasketch import MinHash, MinHashLSH
+
+from aria_ray.dataset.rows import CATEGORY_SHARES, OWN, SCENARIO_SHARES, Row
+from aria_ray.dataset.templates import stable_fraction
+from aria_ray.errors import DataError
+from aria_ray.grammar import message_calls
+
+SHARE_TOLERANCE = 0.02
+SHARES: dict[str, Mapping[Any, float]] = {"scenario": SCENARIO_SHARES, "category": CATEGORY_SHARES}
+NEAR_DUPLICATE_JACCARD = 0.8
+MAX_NEAR_DUPLICATE_SHARE = 0.01
+BOUNDS: dict[str, tuple[float, float]] = {
+    "distinct_2": (0.05, 1.0),
+    "distinct_3": (0.10, 1.0),
+    "self_similarity": (0.0, 0.05),
+    "opening_entropy_bits": (3.5, math.inf),
+    "tool_entropy_bits": (3.5, math.inf),
+    "value_entropy_bits": (4.0, math.inf),
+}
+"""Least and most of each figure of diversity."""
+COUNTED_COLUMNS = ("scenario", "category", "difficulty", "split", "augmentation")
+NAMED_IDS = 5
+"""How many offending rows an error names."""
+MAX_SAMPLED_ROWS = 20_000
+NUM_PERMUTATIONS = 64
+"""Of MinHash: a Jaccard index is known to about 1 / sqrt(64) = 0.125, enough to tell a duplicate from a sibling."""
+NUM_PAIRS = 2000
+"""Pairs of rows whose similarity is averaged."""
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass
+class Quality:
+    """Figures over all rows, added one by one, and the gates. Shares are 0 to 1, entropy is in bits."""
+
+    sampled_share: float = 1.0
+    """Share of the template families whose texts are kept; see `sampled_share`."""
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    """What is wrong with rows, by their ids."""
+    num_rows: int = 0
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: {column: Counter() for column in COUNTED_COLUMNS})
+    families: dict[str, set[str]] = field(default_factory=dict)
+    templates: set[str] = field(default_factory=set)
+    tool_lists: set[str] = field(default_factory=set)
+    tools_called: Counter[str] = field(default_factory=Counter)
+    values: Counter[str] = field(default_factory=Counter)
+    openings: Counter[str] = field(default_factory=Counter)
+    ngrams: dict[int, Counter[tuple[str, ...]]] = field(default_factory=lambda: {1: Counter(), 2: Counter(), 3: Counter()})
+    hashes: dict[str, MinHash] = field(default_factory=dict)
+    near_duplicates: dict[str, str] = field(default_factory=dict)
+    """Rows and the earlier row that each is like."""
+    index: MinHashLSH = field(default_factory=lambda: MinHashLSH(NEAR_DUPLICATE_JACCARD, NUM_PERMUTATIONS))
+
+    def add(self, row: Row, problems: Sequence[str] = ()) -> None:
+        """Count a row in."""
+        self.num_rows += 1
+        if problems:
+            self.problems[row["id"]] = list(problems)
+        if not row["template_id"].startswith(OWN):  # the shares are those of the templates
+            for column, counter in self.counts.items():
+                counter[str(row[column])] += 1
+        self.families.setdefault(row["split"], set()).add(row["template_family"])
+        self.templates.add(row["template_id"])
+        self.tool_lists.add(row["tool_names"])
+        real = {listed: names["tool"] for listed, names in json.loads(row["tool_names"]).items()}
+        for call in (call for message in row["messages"] for call in message_calls(message)):
+            self.tools_called[real[call.name]] += 1
+        if stable_fraction(f"sample:{row['template_family']}") < self.sampled_share:
+            self._add_text(row)
+
+    def _add_text(self, row: Row) -> None:
+        text = next(message["content"] for message in row["messages"] if message["role"] == "user")
+        words = _WORD.findall(text.lower())
+        self.openings[" ".join(words[:2])] += 1
+        for size, counter in self.ngrams.items():
+            counter.update(zip(*(words[start:] for start in range(size)), strict=False))
+        for call in (call for message in row["messages"] for call in message_calls(message)):
+            self.values.update(json.dumps(value) for value in call.arguments.values())
+        # An example is its whole prompt: the same question with other tools is another example.
+        names = [name for tool in row["tools"] for name in tool["function"]["name"].split("_")]
+        hashed = _min_hash([*words, *names])
+        like = [other for other in self.index.query(hashed) if hashed.jaccard(self.hashes[other]) >= NEAR_DUPLICATE_JACCARD]
+        if like:
+            self.near_duplicates[row["id"]] = like[0]
+        self.index.insert(row["id"], hashed)
+        self.hashes[row["id"]] = hashed
+
+    def checked(self) -> dict[str, Any]:
+        """The figures, once every gate has been passed.
+
+        Raises:
+            DataError: the rows do not pass a gate; names the rule, the figure and rows that break it.
+        """
+        figures = self.figures()
+        _gate_rows(self.problems)
+        _gate_duplicates(figures, self.near_duplicates)
+        _gate_shares(figures)
+        _gate_diversity(figures)
+        return figures
+
+    def figures(self) -> dict[str, Any]:
+        """What `quality.json` says."""
+        sampled = len(self.hashes)
+        return {
+            "rows_with_problems": len(self.problems),
+            "num_rows": self.num_rows,
+            "num_templates": len(self.templates),
+            "num_families": {split: len(names) for split, names in sorted(self.families.items())},
+            "num_tool_lists": len(self.tool_lists),
+            "num_tools_called": len(self.tools_called),
+            "num_sampled_rows": sampled,
+            "near_duplicate_share": len(self.near_duplicates) / sampled if sampled else 0.0,
+            **{f"distinct_{size}": len(counter) / max(1, counter.total()) for size, counter in self.ngrams.items()},
+            "self_similarity": _mean_similarity(list(self.hashes.values())),
+            "tool_entropy_bits": _entropy_bits(self.tools_called),
+            "value_entropy_bits": _entropy_bits(self.values),
+            "opening_entropy_bits": _entropy_bits(self.openings),
+            "shares": {column: _shares(counter) for column, counter in self.counts.items()},
+            "tools_called": dict(sorted(self.tools_called.items())),
+        }
+
+
+def sampled_share(num_rows: int) -> float:
+    """The share of families to keep the texts of, for about `MAX_SAMPLED_ROWS` rows of `num_rows`."""
+    return min(1.0, MAX_SAMPLED_ROWS / max(1, num_rows))
+
+
+def _gate_rows(problems: Mapping[str, Sequence[str]]) -> None:
+    if problems:
+        named = "; ".join(f"{row_id}: {found[0]}" for row_id, found in list(problems.items())[:NAMED_IDS])
+        raise DataError(f"{len(problems)} rows are wrong and none may be; correct their templates: {named}")
+
+
+def _gate_duplicates(figures: Mapping[str, Any], near_duplicates: Mapping[str, str]) -> None:
+    if figures["near_duplicate_share"] > MAX_NEAR_DUPLICATE_SHARE:
+        named = ", ".join(f"{row} is like {other}" for row, other in list(near_duplicates.items())[:NAMED_IDS])
+        raise DataError(
+            f"{figures['near_duplicate_share']:.1%} of the rows are near-duplicates (Jaccard index of word trigrams from "
+            f"{NEAR_DUPLICATE_JACCARD}) and at most {MAX_NEAR_DUPLICATE_SHARE:.0%} may be; give templates more slots: {named}"
+        )
+
+
+def _gate_shares(figures: Mapping[str, Any]) -> None:
+    # A small dataset cannot hit the shares closer than a few templates.
+    tolerance = max(SHARE_TOLERANCE, 2 / max(1, figures["num_templates"]))
+    for column, shares in SHARES.items():
+        for key, share in shares.items():
+            found = figures["shares"][column].get(key, 0.0)
+            if abs(found - share) > tolerance:
+                raise DataError(
+                    f"{found:.1%} of the rows are of {column} {key} and it must be {share:.0%} give or take {tolerance:.1%}; "
+                    "change dataset.num_templates or add templates"
+                )
+
+
+def _gate_diversity(figures: Mapping[str, Any]) -> None:
+    for name, (least, most) in BOUNDS.items():
+        if not least <= figures[name] <= most:
+            raise DataError(
+                f"{name} is {figures[name]:.3f} and must be {least} to {most}: rows are too much alike; add phrasings and slots"
+            )
+
+
+def _min_hash(words: Sequence[str]) -> MinHash:
+    hashed = MinHash(NUM_PERMUTATIONS, permutations=_permutations(), scheme="affine32")
+    trigrams = {" ".join(words[start : start + 3]).encode() for start in range(max(1, len(words) - 2))}
+    hashed.update_batch(sorted(trigrams))
+    return hashed
+
+
+@functools.cache
+def _permutations() -> Any:
+    return MinHash(NUM_PERMUTATIONS, seed=1, scheme="affine32").permutations
+
+
+def _mean_similarity(hashes: Sequence[MinHash]) -> float:
+    """Mean Jaccard index of pairs of rows drawn by chance, the same ones each time."""
+    if len(hashes) < 2:
+        return 0.0
+    rng = random.Random("pairs")
+    pairs = [rng.sample(range(len(hashes)), 2) for _ in range(NUM_PAIRS)]
+    return float(sum(hashes[one].jaccard(hashes[other]) for one, other in pairs) / len(pairs))
+
+
+def _shares(counter: Counter[str]) -> dict[str, float]:
+    return {key: count / counter.total() for key, count in sorted(counter.items())}
+
+
+def _entropy_bits(counter: Counter[str]) -> float:
+    return -sum(count / counter.total() * math.log2(count / counter.total()) for count in counter.values())

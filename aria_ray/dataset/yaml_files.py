@@ -1,0 +1,67 @@
+"""YAML files whose errors name file, line and rule."""
+
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import Any, NoReturn
+
+import yaml
+from pydantic import ValidationError
+
+from aria_ray.errors import DataError
+
+Place = tuple[int | str, ...]
+"""Keys and indices from the root of a file down to a node."""
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A YAML file as values, and as nodes that know their lines."""
+
+    name: str
+    node: yaml.Node
+    root: Any
+
+    def parse(self, model: type[Any], value: Any, place: Place) -> Any:
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            self.refuse((*place, *first["loc"]), f"{where}: {first['msg']}".removeprefix(": "))
+
+    def refuse(self, place: Place, rule: str) -> NoReturn:
+        raise DataError(f"{self.name}:{self.line(place)}: {rule}")
+
+    def line(self, place: Place) -> int:
+        """The line, from 1, of the deepest node on the way to a place."""
+        node = self.node
+        for part in place:
+            below = _child(node, part)
+            if below is None:
+                break
+            node = below
+        return int(node.start_mark.line) + 1
+
+
+def read_yaml(path: Traversable) -> YamlFile:
+    try:
+        text = path.read_text(encoding="utf-8")
+        # CSafeLoader builds plain values only, as `yaml.safe_load` does, several times as fast.
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        root = yaml.load(text, Loader=yaml.CSafeLoader)
+    except FileNotFoundError:
+        raise DataError(f"template file {path} is missing; add it or reinstall the package") from None
+    except yaml.YAMLError as error:
+        raise DataError(f"template file {path} is not YAML: {' '.join(str(error).split())}") from None
+    if node is None:
+        raise DataError(f"template file {path} is empty; it must have content")
+    return YamlFile(str(path), node, root)
+
+
+def _child(node: yaml.Node, part: int | str) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == part), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        item: yaml.Node = node.value[part]
+        return item
+    return None

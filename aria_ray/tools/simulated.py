@@ -1,0 +1,93 @@
+"""Tools that have a schema and no implementation: a declared, deterministic backend answers in their place.
+
+The backend is part of the row (`tool_names`), so whoever has the row can run its calls and get the same results.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ConfigDict, Field
+
+from aria_ray.grammar import ToolDefinition
+from aria_ray.tools.values import ToolError
+
+MAX_FOUND = 9
+MAX_LISTED = 3
+
+
+class Backend(BaseModel):
+    """What a simulated tool answers, as a function of its name and arguments alone.
+
+    reference: a new reference such as FL-4821; state: one of `states`; found: how many, and the first reference; listed: up
+    to three references; fixed: `text`; recorded: what `results` has for just these arguments.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["reference", "state", "found", "listed", "fixed", "recorded"]
+    prefix: str = ""
+    states: tuple[str, ...] = ()
+    text: str = ""
+    reference_parameter: str | None = None
+    """The parameter that names something which must exist. References that end in 0 do not."""
+    results: dict[str, str] = Field(default_factory=dict)
+    """Recorded results by arguments in canonical JSON (`canonical`)."""
+
+
+def canonical(arguments: Mapping[str, Any]) -> str:
+    """Arguments as JSON that does not depend on their order."""
+    return json.dumps(arguments, sort_keys=True, ensure_ascii=False)
+
+
+def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
+    """The result of a call that fits the tool's schema; `name` and parameters are the real ones, not those of a masked list.
+
+    Raises:
+        ToolError: the call names something that does not exist, or nothing is recorded for its arguments.
+    """
+    if backend.reference_parameter is not None:
+        reference = str(arguments[backend.reference_parameter])
+        if reference.endswith("0"):
+            raise ToolError(f"there is no {reference}")
+    draw = int.from_bytes(hashlib.sha256(f"{name}:{canonical(arguments)}".encode()).digest()[:8], "big")
+    if backend.kind == "recorded":
+        if canonical(arguments) not in backend.results:
+            raise ToolError(f"nothing is recorded for {canonical(arguments)}")
+        return backend.results[canonical(arguments)]
+    return _ANSWERS[backend.kind](backend, draw)
+
+
+def schema_problem(definition: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
+    """What is wrong with the arguments of a call by the tool's JSON schema, None where nothing is."""
+    validator = _validator(json.dumps(definition["function"].get("parameters") or {}))
+    errors = sorted(validator.iter_errors(dict(arguments)), key=lambda error: [str(part) for part in error.path])
+    if not errors:
+        return None
+    place = ".".join(str(part) for part in errors[0].path)
+    return f"{place}: {errors[0].message}" if place else errors[0].message
+
+
+@functools.lru_cache(maxsize=4096)
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema))
+
+
+def _reference(prefix: str, draw: int) -> str:
+    # The last digit is 1 to 9: a reference that ends in 0 does not exist.
+    return f"{prefix}-{100 + draw % 900}{1 + draw // 900 % 9}"
+
+
+_ANSWERS: dict[str, Callable[[Backend, int], str]] = {
+    "reference": lambda backend, draw: _reference(backend.prefix, draw),
+    "state": lambda backend, draw: backend.states[draw % len(backend.states)],
+    "found": lambda backend, draw: f"{1 + draw % MAX_FOUND}, first {_reference(backend.prefix, draw)}",
+    "listed": lambda backend, draw: ", ".join(
+        _reference(backend.prefix, draw >> 8 * shift) for shift in range(1 + draw % MAX_LISTED)
+    ),
+    "fixed": lambda backend, _draw: backend.text,
+}
+"""Results by kind, from a number drawn by name and arguments."""

@@ -4,6 +4,7 @@ The first row of a template is plain. The others go through the other kinds, eac
 kinds come about as often whatever the number of rows. Every change leaves the right calls and the right answer as they are.
 """
 
+import functools
 import random
 import re
 import string
@@ -101,27 +102,25 @@ _NOISE: tuple[Change, ...] = (_change_case, _typo, _filler, _no_full_stop)
 
 def _paraphrase(segments: list[Segment], frames: Frames, rng: random.Random) -> list[Segment]:
     """Up to two phrases replaced by synonyms; a filler where the request has none of them."""
-    places = [
-        (index, phrase)
-        for index, (text, slot) in enumerate(segments)
-        if slot is None
-        for phrase in frames.synonyms
-        if re.search(rf"\b{re.escape(phrase)}\b", text, re.I)
-    ]
+    pattern = _any_of(tuple(frames.synonyms))
+    places = [(index, found) for index, (text, slot) in enumerate(segments) if slot is None for found in pattern.finditer(text)]
     if not places:
         return _filler(segments, frames, rng)
     changed = list(segments)
-    for index, phrase in rng.sample(places, min(len(places), MAX_SYNONYMS)):
-        other = rng.choice(frames.synonyms[phrase])
-        changed[index] = (_replaced(changed[index][0], phrase, other), None)
+    # From the end, so that what is replaced does not move what is still to be.
+    for index, found in sorted(rng.sample(places, min(len(places), MAX_SYNONYMS)), key=lambda item: -item[1].start()):
+        other = rng.choice(frames.synonyms[found[0].lower()])
+        if found[0][0].isupper():
+            other = other[0].upper() + other[1:]
+        text = changed[index][0]
+        changed[index] = (text[: found.start()] + other + text[found.end() :], None)
     return changed
 
 
-def _replaced(text: str, phrase: str, other: str) -> str:
-    def put(found: re.Match[str]) -> str:
-        return other[0].upper() + other[1:] if found[0][0].isupper() else other
-
-    return re.sub(rf"\b{re.escape(phrase)}\b", put, text, count=1, flags=re.I)
+@functools.cache
+def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(phrases, key=len, reverse=True)
+    return re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})\b" if phrases else r"(?!)", re.I)
 
 
 def _formats(segments: list[Segment], values: Values, rng: random.Random) -> list[Segment]:

@@ -23,7 +23,7 @@ from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
 from aria_ray.dataset.loading import read_library
 from aria_ray.dataset.own_rows import read_source
-from aria_ray.dataset.quality import Quality, sampled_share
+from aria_ray.dataset.quality import Quality, facts_of, sampled_share
 from aria_ray.dataset.rows import Row, Source, choose_templates
 from aria_ray.dataset.samples import Samples
 from aria_ray.errors import DataError
@@ -75,10 +75,9 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: Progress | N
         with path.open("w", encoding="utf-8") as lines:
             for batch in row_batches(config, items):
                 for item in batch.to_pylist():
-                    row = _decoded(item)
-                    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    quality.add(row, item["problems"])
-                    samples.add(row)
+                    lines.write(_line(item))
+                    quality.add(json.loads(item["facts"]))
+                    samples.add(item["id"], item["scenario"], item)
                 parquet.write(batch.select(SCHEMA.names).cast(SCHEMA))
                 if on_progress is not None:
                     on_progress(quality.num_rows, num_rows)
@@ -116,7 +115,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
-    """Tables of rows with the problems found in each, in the order of `items`, made by `config.num_workers` tasks at a time."""
+    """Tables of rows and the facts that the figures need, in the order of `items`, made by `config.num_workers` tasks at once."""
     _quiet()
     blocks = max(config.num_workers * BLOCKS_PER_WORKER, -(-len(items) // MAX_ITEMS_PER_BLOCK))
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
@@ -136,15 +135,20 @@ def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
 def make_rows(
     item: Item, count: int, kinds: Sequence[Augmentation], seed: int, tools: tuple[str, ...] = ()
 ) -> list[dict[str, Any]]:
-    """The rows of an item in the order of their ids, nested columns as JSON text, each with the problems found in it."""
+    """The rows of an item in the order of their ids, nested columns and the facts for the figures as JSON text."""
     if item["row"]:
         made = [json.loads(item["row"])]
     else:
         source, template_id = _source(tools), item["template_id"]
         made = [source.row(template_id, kind, turn, seed) for kind, turn in augmentations(template_id, count, kinds)]
     made.sort(key=lambda row: str(row["id"]))
-    texts = [{column: json.dumps(row[column], ensure_ascii=False) for column in _JSON_COLUMNS} for row in made]
-    return [{**row, **text, "problems": verify(row)} for row, text in zip(made, texts, strict=True)]
+    return [_flat(row) for row in made]
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    texts = {column: json.dumps(row[column], ensure_ascii=False) for column in _JSON_COLUMNS}
+    facts = facts_of(row, verify(row))
+    return {**row, **texts, "facts": json.dumps(facts, ensure_ascii=False)}
 
 
 @functools.cache
@@ -152,8 +156,10 @@ def _source(tools: tuple[str, ...]) -> Source:
     return Source(read_library(tools))
 
 
-def _decoded(row: dict[str, Any]) -> Row:
-    return {name: json.loads(row[name]) if name in _JSON_COLUMNS else row[name] for name in SCHEMA.names}
+def _line(item: dict[str, Any]) -> str:
+    """A row as a line of JSON; nested columns are JSON already."""
+    values = (item[name] if name in _JSON_COLUMNS else json.dumps(item[name], ensure_ascii=False) for name in SCHEMA.names)
+    return f"{{{', '.join(f'{json.dumps(name)}: {value}' for name, value in zip(SCHEMA.names, values, strict=True))}}}\n"
 
 
 def _quiet() -> None:

@@ -29,7 +29,7 @@ from aria_ray.grammar import (
     message_calls,
 )
 
-CHUNKS = (5, 17, 31, 67)
+CHUNKS = (5, 23, 61, 101)
 """Tokens of a streamed piece, drawn anew for each: odd, so that pieces end within names, numbers and characters."""
 _SPECIAL = (*MARKERS, TURN_START, TURN_END)
 _BYTES = [*(bytes([byte]) for byte in range(256)), *(marker.encode() for marker in _SPECIAL)]
@@ -45,6 +45,8 @@ class _Engine:
     """vLLM's parser for our format, a request to it, and the tokenizer of bytes."""
 
     parser: Any
+    whole: Any
+    """One parser for turns that come whole: it keeps nothing from one to the next."""
     request: Any
     tokenizer: Any
 
@@ -107,8 +109,7 @@ def _template() -> Any:
 
 def _parse_whole(turn: str) -> Parsed:
     engine = _engine()
-    parser = engine.parser(engine.tokenizer, None)
-    reasoning, content, calls = parser.parse(
+    reasoning, content, calls = engine.whole.parse(
         turn, engine.request, enable_auto_tools=True, model_output_token_ids=_token_ids(turn)
     )
     return reasoning or "", content or "", [(call.name, json.loads(call.arguments)) for call in calls or ()]
@@ -176,7 +177,8 @@ def _engine() -> _Engine:
         tools=[{"type": "function", "function": {"name": "any", "parameters": {"type": "object", "properties": {}}}}],
         tool_choice="auto",
     )
-    return _Engine(parser, request, _byte_tokenizer())
+    tokenizer = _byte_tokenizer()
+    return _Engine(parser, parser(tokenizer, None), request, tokenizer)
 
 
 def _byte_tokenizer() -> Any:

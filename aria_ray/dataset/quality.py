@@ -6,6 +6,7 @@ the same for a million rows.
 """
 
 import functools
+import hashlib
 import json
 import math
 import random
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy
 from datasketch import MinHash, MinHashLSH
 
 from aria_ray.dataset.rows import CATEGORY_SHARES, OWN, SCENARIO_SHARES, Row
@@ -35,6 +37,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "value_entropy_bits": (4.0, math.inf),
 }
 """Least and most of each figure of diversity."""
+Facts = dict[str, Any]
 COUNTED_COLUMNS = ("scenario", "category", "difficulty", "split", "augmentation")
 NAMED_IDS = 5
 """How many offending rows an error names."""
@@ -44,6 +47,26 @@ NUM_PERMUTATIONS = 64
 NUM_PAIRS = 2000
 """Pairs of rows whose similarity is averaged."""
 _WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def facts_of(row: Row, problems: Sequence[str]) -> Facts:
+    """What the figures need of a row; made where the row is made, so that counting costs little where all come together."""
+    real = {listed: names["tool"] for listed, names in json.loads(row["tool_names"]).items()}
+    calls = [call for message in row["messages"] for call in message_calls(message)]
+    text = next(message["content"] for message in row["messages"] if message["role"] == "user")
+    words = _WORD.findall(text.lower())
+    # An example is its whole prompt: the same question with other tools is another example.
+    names = [name for tool in row["tools"] for name in tool["function"]["name"].split("_")]
+    return {
+        "id": row["id"],
+        "columns": {column: row[column] for column in ("template_id", "template_family", *COUNTED_COLUMNS)},
+        "problems": list(problems),
+        "tool_list": hashlib.sha256(row["tool_names"].encode()).hexdigest()[:16],
+        "called": [real[call.name] for call in calls if call.name in real],
+        "values": [json.dumps(value, ensure_ascii=False) for call in calls for value in call.arguments.values()],
+        "words": words,
+        "min_hash": _min_hash([*words, *names]),
+    }
 
 
 @dataclass
@@ -68,39 +91,34 @@ class Quality:
     """Rows and the earlier row that each is like."""
     index: MinHashLSH = field(default_factory=lambda: MinHashLSH(NEAR_DUPLICATE_JACCARD, NUM_PERMUTATIONS))
 
-    def add(self, row: Row, problems: Sequence[str] = ()) -> None:
+    def add(self, facts: Facts) -> None:
         """Count a row in."""
         self.num_rows += 1
-        if problems:
-            self.problems[row["id"]] = list(problems)
-        if not row["template_id"].startswith(OWN):  # the shares are those of the templates
+        row_id, family = facts["id"], facts["columns"]["template_family"]
+        if facts["problems"]:
+            self.problems[row_id] = facts["problems"]
+        if not facts["columns"]["template_id"].startswith(OWN):  # the shares are those of the templates
             for column, counter in self.counts.items():
-                counter[str(row[column])] += 1
-        self.families.setdefault(row["split"], set()).add(row["template_family"])
-        self.templates.add(row["template_id"])
-        self.tool_lists.add(row["tool_names"])
-        real = {listed: names["tool"] for listed, names in json.loads(row["tool_names"]).items()}
-        for call in (call for message in row["messages"] for call in message_calls(message)):
-            self.tools_called[real[call.name]] += 1
-        if stable_fraction(f"sample:{row['template_family']}") < self.sampled_share:
-            self._add_text(row)
+                counter[str(facts["columns"][column])] += 1
+        self.families.setdefault(facts["columns"]["split"], set()).add(family)
+        self.templates.add(facts["columns"]["template_id"])
+        self.tool_lists.add(facts["tool_list"])
+        self.tools_called.update(facts["called"])
+        if stable_fraction(f"sample:{family}") < self.sampled_share:
+            self._add_text(row_id, facts)
 
-    def _add_text(self, row: Row) -> None:
-        text = next(message["content"] for message in row["messages"] if message["role"] == "user")
-        words = _WORD.findall(text.lower())
+    def _add_text(self, row_id: str, facts: Facts) -> None:
+        words = facts["words"]
         self.openings[" ".join(words[:2])] += 1
         for size, counter in self.ngrams.items():
             counter.update(zip(*(words[start:] for start in range(size)), strict=False))
-        for call in (call for message in row["messages"] for call in message_calls(message)):
-            self.values.update(json.dumps(value) for value in call.arguments.values())
-        # An example is its whole prompt: the same question with other tools is another example.
-        names = [name for tool in row["tools"] for name in tool["function"]["name"].split("_")]
-        hashed = _min_hash([*words, *names])
+        self.values.update(facts["values"])
+        hashed = _hashed(numpy.array(facts["min_hash"], dtype=numpy.uint32))
         like = [other for other in self.index.query(hashed) if hashed.jaccard(self.hashes[other]) >= NEAR_DUPLICATE_JACCARD]
         if like:
-            self.near_duplicates[row["id"]] = like[0]
-        self.index.insert(row["id"], hashed)
-        self.hashes[row["id"]] = hashed
+            self.near_duplicates[row_id] = like[0]
+        self.index.insert(row_id, hashed)
+        self.hashes[row_id] = hashed
 
     def checked(self) -> dict[str, Any]:
         """The figures, once every gate has been passed.
@@ -178,11 +196,15 @@ def _gate_diversity(figures: Mapping[str, Any]) -> None:
             )
 
 
-def _min_hash(words: Sequence[str]) -> MinHash:
-    hashed = MinHash(NUM_PERMUTATIONS, permutations=_permutations(), scheme="affine32")
+def _min_hash(words: Sequence[str]) -> list[int]:
+    hashed = _hashed()
     trigrams = {" ".join(words[start : start + 3]).encode() for start in range(max(1, len(words) - 2))}
     hashed.update_batch(sorted(trigrams))
-    return hashed
+    return [int(value) for value in hashed.hashvalues]
+
+
+def _hashed(values: Any = None) -> MinHash:
+    return MinHash(NUM_PERMUTATIONS, permutations=_permutations(), scheme="affine32", hashvalues=values)
 
 
 @functools.cache

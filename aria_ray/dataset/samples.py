@@ -16,12 +16,14 @@ class Samples:
     def __init__(self) -> None:
         self._kept: dict[str, list[tuple[float, Row]]] = {scenario: [] for scenario in SCENARIO_SHARES}
 
-    def add(self, row: Row) -> None:
-        """Look at a row."""
-        kept = self._kept[row["scenario"]]
-        kept.append((stable_fraction(f"sample:{row['id']}"), row))
-        kept.sort(key=lambda item: item[0])
-        del kept[PER_SCENARIO:]
+    def add(self, row_id: str, scenario: str, row: Row) -> None:
+        """Look at a row, whose `tools` and `messages` are JSON text."""
+        kept = self._kept[scenario]
+        rank = stable_fraction(f"sample:{row_id}")
+        if len(kept) < PER_SCENARIO or rank < kept[-1][0]:
+            kept.append((rank, row))
+            kept.sort(key=lambda item: item[0])
+            del kept[PER_SCENARIO:]
 
     def markdown(self) -> str:
         """The rows that were kept."""
@@ -34,8 +36,8 @@ class Samples:
 
 def _row(row: Row) -> str:
     facts = ", ".join(f"{key} {row[key]}" for key in ("category", "difficulty", "augmentation", "split"))
-    tools = "; ".join(_signature(tool["function"]) for tool in row["tools"])
-    turns = "\n".join(f"- **{message['role']}**: {_said(message)}" for message in row["messages"])
+    tools = "; ".join(_signature(tool["function"]) for tool in json.loads(row["tools"]))
+    turns = "\n".join(f"- **{message['role']}**: {_said(message)}" for message in json.loads(row["messages"]))
     return f"### `{row['id']}`\n\n{facts}\n\nTools: {tools}\n\n{turns}\n"
 
 

@@ -145,6 +145,8 @@ def main() -> None:
         # A Ray of our own asks for a token (kept in the user's home): who reaches an open one can run code on it. Ray reads
         # this when it is imported, which is after this line.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Modules of tools (`dataset.tools`) lie where one works, which Python's own commands look through and scripts do not.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
     except AriaError as error:

@@ -20,6 +20,8 @@ from aria_ray.artifacts import fingerprint
 from aria_ray.config import RunConfig
 from aria_ray.dataset.generate import generate_dataset
 from aria_ray.dataset.loading import templates_digest
+from aria_ray.dataset.own_rows import path_and_share
+from aria_ray.dataset.own_tools import tool_file
 from aria_ray.errors import AriaError, DataError
 from aria_ray.hardware.telemetry import Sampler
 from aria_ray.records import Manifest, Report
@@ -248,8 +250,14 @@ def _stage(
 
 
 def _dataset_section(config: RunConfig) -> dict[str, Any]:
-    """What decides the rows: their configuration and the templates, not the number of workers."""
-    return {"dataset": config.dataset.model_dump(mode="json", exclude={"num_workers"}), "templates": templates_digest()}
+    """What decides the rows: their configuration, the templates and the user's own files, not the number of workers."""
+    own = [tool_file(source) for source in config.dataset.tools]
+    own += [path_and_share(source)[0] for source in config.dataset.sources]
+    missing = [path for path in own if not path.is_file()]
+    if missing:
+        raise DataError(f"{missing[0]} of dataset.tools or dataset.sources is no file; give one that exists")
+    section = {"dataset": config.dataset.model_dump(mode="json", exclude={"num_workers"}), "templates": templates_digest()}
+    return section | ({"own": [artifacts.file_hash(path) for path in own]} if own else {})
 
 
 def _training_section(config: RunConfig) -> dict[str, Any]:

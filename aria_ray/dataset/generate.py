@@ -26,7 +26,7 @@ from aria_ray.dataset.own_rows import read_source
 from aria_ray.dataset.quality import Quality, facts_of, sampled_share
 from aria_ray.dataset.rows import Row, Source, choose_templates
 from aria_ray.dataset.samples import Samples
-from aria_ray.errors import DataError
+from aria_ray.errors import AriaError, DataError
 
 Progress = Callable[[int, int], None]
 
@@ -115,12 +115,12 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
-    """Tables of rows and the facts that the figures need, in the order of `items`, made by `config.num_workers` tasks at once."""
+    """Tables of rows and the facts that the figures need, in the order of `items`; `config.num_workers` tasks make them."""
     _quiet()
     blocks = max(config.num_workers * BLOCKS_PER_WORKER, -(-len(items) // MAX_ITEMS_PER_BLOCK))
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
     rows = dataset.flat_map(
-        make_rows,
+        _make_rows_or_error,
         fn_kwargs={
             "count": config.augmentations,
             "kinds": config.augmentation_kinds,
@@ -129,7 +129,11 @@ def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
         },
         compute=TaskPoolStrategy(size=config.num_workers),
     )
-    yield from rows.iter_batches(batch_size=ROWS_PER_BATCH, batch_format="pyarrow")
+    for batch in rows.iter_batches(batch_size=ROWS_PER_BATCH, batch_format="pyarrow"):
+        errors = batch["error"].drop_null()
+        if len(errors):
+            raise DataError(str(errors[0]))
+        yield batch
 
 
 def make_rows(
@@ -149,6 +153,14 @@ def _flat(row: Row) -> dict[str, Any]:
     texts = {column: json.dumps(row[column], ensure_ascii=False) for column in _JSON_COLUMNS}
     facts = facts_of(row, verify(row))
     return {**row, **texts, "facts": json.dumps(facts, ensure_ascii=False)}
+
+
+def _make_rows_or_error(item: Item, **options: Any) -> list[dict[str, Any]]:
+    """`make_rows`; what is wrong with the input comes back as a row, because from a task it would come as its traceback."""
+    try:
+        return [row | {"error": None} for row in make_rows(item, **options)]
+    except AriaError as error:
+        return [dict.fromkeys([*SCHEMA.names, "facts"]) | {"error": str(error)}]
 
 
 @functools.cache

@@ -26,7 +26,7 @@ def read_source(source: str) -> Iterator[Row]:
     Raises:
         DataError: the file or a line of it is wrong; names file, line and rule.
     """
-    path, share = _path_and_share(source)
+    path, share = path_and_share(source)
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
@@ -41,7 +41,12 @@ def read_source(source: str) -> Iterator[Row]:
         raise DataError(f"dataset.sources {path} cannot be read ({error}); give a JSON Lines file in UTF-8") from None
 
 
-def _path_and_share(source: str) -> tuple[Path, float]:
+def path_and_share(source: str) -> tuple[Path, float]:
+    """The file of a source, and the share of its rows to take.
+
+    Raises:
+        DataError: the share is not above 0 and at most 1.
+    """
     name, _, share = source.rpartition(":")
     if not name:
         return Path(source).expanduser(), 1.0

@@ -4,6 +4,7 @@ Their intents are composed from their schemas: what a tool does is its descripti
 """
 
 import importlib
+import importlib.util
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -50,6 +51,23 @@ def own_tools(source: str) -> dict[str, ListedTool]:
     if not tools:
         raise DataError(f"dataset.tools {source} has no tools; give typed public functions, or OpenAI tool definitions")
     return tools
+
+
+def tool_file(source: str) -> Path:
+    """The file that a source of tools is read from.
+
+    Raises:
+        DataError: there is no such module or file.
+    """
+    if source.endswith(".json"):
+        return Path(source).expanduser()
+    try:
+        spec = importlib.util.find_spec(source)
+    except (ImportError, ValueError) as error:
+        raise DataError(f"dataset.tools {source} is no module ({error}); give a module on the path, or a .json file") from None
+    if spec is None or spec.origin is None:
+        raise DataError(f"dataset.tools {source} is no module; give a module on the path, or a .json file")
+    return Path(spec.origin)
 
 
 def own_intents(tools: dict[str, ListedTool]) -> Iterator[tuple[Category, Intent]]:

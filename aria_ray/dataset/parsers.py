@@ -83,7 +83,7 @@ def round_trip_problems(tools: Sequence[ToolDefinition], messages: Sequence[Mess
 def _control_problems(text: str, messages: Sequence[Message]) -> list[str]:
     """Each marker must be there as often as the structure has it: once more means that data became one."""
     wanted = {
-        TURN_START: len(messages) + 1,  # and the system turn
+        TURN_START: len(messages) + (messages[0]["role"] != "system"),  # there is always a system turn
         THINK_START: 1,  # of the last turn
         CALL_START: sum(len(message.get("tool_calls") or ()) for message in messages),
         RESPONSE_START: sum(message["role"] == "tool" for message in messages),

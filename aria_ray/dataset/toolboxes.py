@@ -81,6 +81,10 @@ class Toolboxes:
         needed, without = set(intent.needed_tools), set(intent.without)
         boxes = self._boxes[domain, intent.is_unseen]
         fitting = [box for box in boxes if needed <= set(box) and not without & set(box)]
+        if not fitting:  # as when there are so few tools that all of them are in every box
+            fitting = [
+                rest for box in boxes if needed <= set(rest := tuple(name for name in box if name not in without)) and rest
+            ]
         if variant == "extended":
             fitting = [box for box in fitting if not without & set(self.listing(box, variant).real_names)]
         if not fitting:

@@ -27,9 +27,13 @@ Progress = Callable[[float, float, str], None]
 
 
 def read_cases(dataset: Path, split: str, num_cases: int) -> list[Mapping[str, Any]]:
-    """The cases of a split of the dataset's JSON lines, the same ones for every model."""
+    """The cases of a split of the dataset's JSON lines, the same ones for every model.
+
+    A conversation with several requests is no case: what the second one is about depends on how the first was served.
+    """
     with dataset.open(encoding="utf-8") as lines:
-        return choose_cases([row for row in map(json.loads, lines) if row["split"] == split], num_cases)
+        rows = [row for row in map(json.loads, lines) if row["split"] == split]
+    return choose_cases([row for row in rows if sum(turn["role"] == "user" for turn in row["messages"]) == 1], num_cases)
 
 
 def measure_quality(

@@ -5,6 +5,7 @@ has. `actions.yaml` says what can be done with any entity. Entity times action g
 real: the results come from `tools.simulated`, so rows teach which tool to choose and how to fill its arguments.
 """
 
+import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
@@ -182,10 +183,40 @@ def catalogue_tools(domain: Domain, actions: Actions) -> dict[str, ListedTool]:
     return tools
 
 
+DEALT = ("hit", "missing", "unavailable", "failed")
+"""Kinds of sentences that are exchanged between each other; see `_dealt`."""
+
+
+def _dealt(actions: Actions, entity: Entity) -> Actions:
+    """The actions with their sentences dealt anew among what becomes of the request, for this entity.
+
+    So no way of asking gives away that a value is missing or that no tool can do it: over all entities each is used for all.
+    Sentences with other placeholders stay where they are.
+    """
+    dealt = {}
+    for action, texts in actions.actions.items():
+        changed: dict[str, tuple[str, ...]] = {}
+        kinds = [kind for kind in DEALT if getattr(texts, kind) and _placeholders(texts, kind) == _placeholders(texts, "hit")]
+        pool = [text for kind in kinds for text in getattr(texts, kind)]
+        random.Random(f"deal:{entity.name}:{action}").shuffle(pool)
+        for kind in kinds:
+            count = len(getattr(texts, kind))
+            changed[kind], pool = tuple(pool[:count]), pool[count:]
+        dealt[action] = texts.model_copy(update=changed)
+    return Actions(actions=dealt)
+
+
+def _placeholders(texts: ActionTexts, kind: str) -> set[str]:
+    """What the sentences of a kind say of the parameters."""
+    found = {name.lower() for text in getattr(texts, kind) for name in re.findall(r"\{(\w+)\}", text)}
+    return found & {"clauses", "change", "key_clause", "id", "state"}
+
+
 def catalogue_intents(domain: Domain, actions: Actions) -> Iterator[tuple[Category, Intent]]:
     """The intents of a domain: what goes wrong is of the category of errors, choosing and filling a tool is reasoning."""
     for entity in domain.entities:
-        for fields in (*_creates(entity, actions), *_searches(entity, actions), *_by_reference(entity, actions)):
+        own = _dealt(actions, entity)
+        for fields in (*_creates(entity, own), *_searches(entity, own), *_by_reference(entity, own)):
             intent = Intent(**fields, domain=domain.domain)
             yield ("tool_errors" if intent.scenario == "error" else "reasoning"), intent
 

@@ -1,45 +1,186 @@
 import random
+import re
+from collections import Counter
+from typing import get_args
 
-from aria_ray.dataset.augment import AUGMENTATIONS, request
-from aria_ray.dataset.loading import library
-from aria_ray.dataset.slots import draw_values, spoken
+import pytest
 
-TEMPLATE = library().templates["replace_text/1/please"]
+from aria_ray.config.schema import Augmentation
+from aria_ray.dataset.augment import augmentations, variant, wording
+from aria_ray.dataset.checks import verify
+from aria_ray.dataset.slots import Slot, draw_values, spoken
+from aria_ray.dataset.templates import Frames, Intent, Template
+from aria_ray.grammar import message_calls
+
+ALL = get_args(Augmentation)
+KINDS = tuple(kind for kind in ALL if kind != "none")
+FRAMES = Frames(frames={"plain": "{q}"}, contexts=("It rains.",), fillers=("well,",), words={}, synonyms={})
+SENTENCES = ("replace_text/1/please", "percent_change/2/plain", "book_flight_more/4/hi", "check_flight_twice/1/thanks")
 
 
-def say(augmentation, seed):
+def template(phrasing):
+    """A template of just this phrasing."""
+    slot = Slot(integer=(1, 9))
+    names = ("a", "b", "c", "d")
+    intent = Intent(
+        name="x", scenario="miss", ask="x", answer="-", contains=(), slots=dict.fromkeys(names, slot), phrasings=(phrasing, "-")
+    )
+    return Template(intent, "math", 1, "plain")
+
+
+def say(source, template_id, kind, seed):
+    """The values of a template and what the user says, drawn anew for each seed."""
     rng = random.Random(seed)
-    source = library()
-    values = draw_values(TEMPLATE.intent.slots, None, source.words, rng)
-    return values, request(TEMPLATE, values, augmentation, source.frames, rng)
+    found = source.library.template(template_id)
+    values = draw_values(found.intent.slots, found.intent.pairs, source.library.words, rng)
+    return values, wording(found, values, kind, source.library.frames, rng)
 
 
-def test_noise_leaves_slot_values_alone():
+def reworded(phrasing, synonyms, values=None, seed=0):
+    frames = FRAMES.model_copy(update={"synonyms": synonyms})
+    return wording(template(phrasing), values or {}, "paraphrase", frames, random.Random(seed))
+
+
+def formatted(phrasing, **values):
+    return wording(template(phrasing), values, "formats", FRAMES, random.Random(0))
+
+
+def test_there_are_seven_kinds():
+    assert ALL == ("none", "context", "paraphrase", "noise", "formats", "tool_list", "masking")
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_row_of_every_kind_is_right(source, kind):
+    for template_id in (*SENTENCES, "wrong_date/1/brief", "sign_name/1/plain", "no_book_flight/2/plain"):
+        row = source.row(template_id, kind, 0, 0)
+        assert row["augmentation"] == kind
+        assert verify(row) == []
+
+
+@pytest.mark.parametrize("kind", ["context", "paraphrase", "noise", "formats"])
+def test_these_kinds_change_the_words_and_not_the_values(source, kind):
     changed = 0
     for seed in range(100):
-        values, text = say("noise", seed)
-        assert all(value in text for value in values.values())
-        changed += text != say("none", seed)[1]
-    assert changed > 90
+        values, text = say(source, "end_time/1/please", kind, seed)
+        plain_values, plain = say(source, "end_time/1/please", "none", seed)
+        assert values == plain_values
+        changed += text != plain
+    assert changed > 95
 
 
-def test_context_adds_a_sentence_around_the_request():
+@pytest.mark.parametrize(("kind", "listed"), [("masking", "masked"), ("tool_list", "extended")])
+def test_these_kinds_change_the_tools_alone(source, kind, listed):
+    assert variant(kind) == listed
+    for template_id in SENTENCES:
+        assert say(source, template_id, kind, 1) == say(source, template_id, "none", 1)
+
+
+def test_the_other_kinds_leave_the_tools():
+    assert {variant(kind) for kind in set(ALL) - {"masking", "tool_list"}} == {"plain"}
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_same_seed_same_text(source, kind):
+    for template_id in SENTENCES:
+        assert say(source, template_id, kind, 7) == say(source, template_id, kind, 7)
+    assert len({say(source, SENTENCES[0], kind, seed)[1] for seed in range(10)}) > 5
+
+
+def test_the_plain_row_comes_first_and_every_kind_once():
+    found = augmentations("divide/1/plain", 7, KINDS)
+    assert found[0] == ("none", 0)
+    assert Counter(found) == Counter((kind, 0) for kind in ALL)
+    order = [kind for kind, _ in found[1:]]
+    start = KINDS.index(order[0])
+    assert order == [*KINDS[start:], *KINDS[:start]]
+
+
+def test_kinds_come_as_often_as_each_other():
+    found = Counter(augmentations(f"template/{number}/plain", 2, KINDS)[1][0] for number in range(1200))
+    assert set(found) == set(KINDS)
+    assert all(150 < count < 250 for count in found.values())
+
+
+def test_after_every_kind_they_come_again():
+    found = augmentations("divide/1/plain", 15, KINDS)
+    assert found[7:14] == [(kind, 1) for kind, _ in found[:7]]
+    assert found[14] == ("none", 2)
+    assert augmentations("divide/1/plain", 3, ()) == [("none", 0), ("none", 1), ("none", 2)]
+
+
+@pytest.mark.parametrize("template_id", SENTENCES)
+def test_noise_leaves_values_alone(source, template_id):
+    for seed in range(50):
+        values, text = say(source, template_id, "noise", seed)
+        named = [name for name in values if f"{{{name}}}" in source.library.template(template_id).phrasing]
+        assert named
+        assert all(spoken(values[name]) in text for name in named)
+
+
+def test_noise_changes_case_swaps_letters_adds_a_filler_and_drops_the_stop():
+    plain = "Please divide it evenly."
+    said = {wording(template(plain), {}, "noise", FRAMES, random.Random(seed)) for seed in range(200)}
+    assert any(text.endswith(plain.upper()) for text in said)
+    assert any(text.endswith(plain.lower()) for text in said)
+    assert any(text.startswith("well, ") for text in said)
+    assert any(not text.endswith(".") for text in said)
+    swapped = [text for text in said if sorted(text) == sorted(plain) and text != plain] + [
+        text for text in said if sorted(text) == sorted(plain[:-1]) and text != plain[:-1]
+    ]
+    assert swapped
+    assert all({"it"} <= set(text.lower().replace(".", "").split()) for text in said), "short words keep their letters"
+
+
+def test_context_puts_a_sentence_beside_the_request(source):
+    sides = Counter()
     for seed in range(20):
-        plain, text = say("none", seed)[1], say("context", seed)[1]
-        assert plain in text
-        assert len(text) > len(plain)
+        plain, text = say(source, SENTENCES[0], "none", seed)[1], say(source, SENTENCES[0], "context", seed)[1]
+        before, after = text.split(plain)
+        assert (before or after).strip() in source.library.frames.contexts
+        assert bool(before) != bool(after)
+        sides["before" if before else "after"] += 1
+    assert len(sides) == 2
 
 
-def test_masking_and_tool_list_leave_the_text():
-    for augmentation in ("masking", "tool_list"):
-        assert say(augmentation, 1)[1] == say("none", 1)[1]
+def test_paraphrase_replaces_whole_words_only():
+    assert reworded("Assume the sum.", {"sum": ("total",)}) == "Assume the total."
+    assert reworded("Summing up sums.", {"sum": ("total",)}) == "well, Summing up sums."
 
 
-def test_plain_comes_first():
-    assert AUGMENTATIONS[0] == "none"
-    assert len(set(AUGMENTATIONS)) == 5
+def test_paraphrase_keeps_a_capital_and_takes_the_longest_phrase():
+    assert reworded("Give me it.", {"give": ("hand",), "give me": ("show me",)}) == "Show me it."
 
 
-def test_spoken():
-    assert spoken([1]) == "1"
-    assert spoken([1, 2.5, "x"]) == "1, 2.5 and x"
+def test_paraphrase_leaves_values_alone():
+    assert reworded("What sum is {a}?", {"sum": ("total",)}, {"a": "the sum"}) == "What total is the sum?"
+
+
+def test_paraphrase_replaces_at_most_two_phrases():
+    for seed in range(20):
+        text = reworded("red red red red", {"red": ("blue",)}, seed=seed)
+        assert Counter(text.split()) == {"red": 2, "blue": 2}
+
+
+def test_formats_change_a_value_that_stands_by_itself():
+    assert formatted("{a} is {b}, or {c}. Is it {d}?", a=1200, b=7, c="14:30", d="kilometers") == (
+        "1,200 is seven, or 2:30 pm. Is it km?"
+    )
+    assert formatted("Sort {a}.", a=[3, 1500, 12]) == "Sort three, 1,500 and twelve."
+
+
+@pytest.mark.parametrize(
+    "phrasing", ["{a}%", "${a}", "x{a}", "'{a}'", "({a})", "{a}/{a}", "{a}-{a}", "{a}: yes", "{a};", "n{a} is"]
+)
+def test_formats_leave_a_value_that_touches_another_sign(phrasing):
+    assert formatted(phrasing, a=1200) == phrasing.replace("{a}", "1200")
+
+
+def test_formats_leave_the_arguments_as_they_are(source):
+    for turn in range(20):
+        row = source.row("end_time/1/plain", "formats", turn, 0)
+        assert verify(row) == []
+        (call,) = message_calls(row["messages"][1])
+        text = row["messages"][0]["content"]
+        assert re.fullmatch(r"\d\d:\d\d", call.arguments["start"])
+        assert call.arguments["start"] not in text
+        assert re.search(r" \d?\d:\d\d [ap]m ", text)

@@ -1,85 +1,185 @@
 import copy
+import json
 
 import pytest
 
-from aria_ray.dataset.checks import quality, verify
-from aria_ray.dataset.loading import library
-from aria_ray.dataset.rows import choose_templates, make_row
-from aria_ray.errors import DataError
-
-
-@pytest.fixture(scope="module")
-def rows():
-    return [make_row(template.id, index, 0) for template in choose_templates(library(), 40, 0) for index in range(2)]
+from aria_ray.dataset.checks import is_held_out, verify
+from aria_ray.grammar import MAX_THOUGHT_PIECES, thought_pieces
 
 
 @pytest.fixture
-def row():
-    return make_row("percent_of/1/plain", 0, 0)
+def row(source):
+    """A call of a built-in tool, free to be changed."""
+    return copy.deepcopy(source.row("percent_of/1/plain", "none", 0, 0))
 
 
-def test_right_row(row):
-    assert verify(row) == []
+@pytest.fixture
+def booking(source):
+    """A call of a simulated tool under masked names."""
+    return copy.deepcopy(source.row("book_flight/1/plain", "masking", 0, 0))
 
 
-def test_wrong_result(row):
-    row["messages"][2]["content"] = "5000"
-    assert any("but '5000' is shown" in problem for problem in verify(row))
+def arguments_of(row):
+    return json.loads(row["messages"][1]["tool_calls"][0]["function"]["arguments"])
 
 
-def test_wrong_argument(row):
-    row["messages"][1]["tool_calls"][0]["function"]["arguments"] = '{"percent": "ten", "value": 2}'
-    assert any("is not of type 'number'" in problem for problem in verify(row))
+def call_with(row, **changes):
+    """Make the first call give these arguments instead."""
+    row["messages"][1]["tool_calls"][0]["function"]["arguments"] = json.dumps({**arguments_of(row), **changes})
 
 
-def test_tool_that_is_not_listed(row):
+@pytest.mark.parametrize(
+    "template_id",
+    ["percent_of/1/plain", "sign_name/2/hi", "negative_root/1/plain", "check_flight_twice/1/plain", "find_and_check_order/1/now"],
+)
+def test_a_right_row_has_no_problem(source, template_id):
+    assert verify(source.row(template_id, "none", 0, 0)) == []
+
+
+def test_an_argument_of_the_wrong_type(row):
+    call_with(row, percent="ten")
+    found = verify(row)
+    assert "percent_of: percent: 'ten' is not of type 'number'" in found
+    assert any(problem.startswith("percent_of gives 'error: percent: ") for problem in found)
+
+
+def test_an_argument_of_the_wrong_type_for_a_simulated_tool(booking):
+    name, parameter = booking["messages"][1]["tool_calls"][0]["function"]["name"], next(iter(arguments_of(booking)))
+    call_with(booking, **{parameter: 7})
+    assert f"{name}: {parameter}: 7 is not of type 'string'" in verify(booking)
+
+
+def test_an_argument_that_the_tool_does_not_have(booking):
+    call_with(booking, city="Rome")
+    assert any("Additional properties are not allowed ('city' was unexpected)" in problem for problem in verify(booking))
+
+
+@pytest.mark.parametrize("which", ["row", "booking"])
+def test_a_result_that_the_tool_does_not_give(which, request):
+    row = request.getfixturevalue(which)
+    real = row["messages"][2]["content"]
+    row["messages"][2]["content"] = "12345"
+    name = row["messages"][1]["tool_calls"][0]["function"]["name"]
+    assert verify(row) == [f"{name} gives {real!r} but '12345' is shown"]
+
+
+def test_a_call_without_its_result(row):
+    del row["messages"][2]
+    assert any("but None is shown" in problem for problem in verify(row))
+
+
+def test_a_tool_that_is_not_listed(row):
     row["messages"][1]["tool_calls"][0]["function"]["name"] = "percentage"
     assert "percentage is called but not listed" in verify(row)
 
 
-def test_answer_without_the_result(row):
+def test_an_answer_without_the_result(row):
+    (result,) = row["answer_contains"]
     row["messages"][-1]["content"] = "I do not know."
-    assert any("lacks" in problem for problem in verify(row))
+    assert verify(row) == [f"the answer 'I do not know.' lacks {result!r}"]
 
 
-def test_thought_of_another_shape(row):
-    row["messages"][1]["reasoning_content"] = "let me think"
-    assert any("has not the fixed shape" in problem for problem in verify(row))
-
-
-def test_marker_in_an_answer_does_not_read_back(row):
-    row["messages"][-1]["content"] += '<tool_call>{"name": "x", "arguments": {}}</tool_call>'
-    assert any("does not read back" in problem for problem in verify(row))
-
-
-def test_failing_call_in_a_hit():
-    other = make_row("negative_root/1/plain", 0, 0)
-    other["scenario"] = "hit"
-    assert any("does not fit the scenario hit" in problem for problem in verify(other))
-
-
-def test_held_out_tool_in_training():
-    row = make_row("median/1/plain", 0, 0)
+def test_an_answer_may_have_the_result_in_any_case(source):
+    row = copy.deepcopy(source.row("no_book_flight/1/plain", "none", 0, 0))
+    row["messages"][-1]["content"] = row["messages"][-1]["content"].upper()
     assert verify(row) == []
+
+
+@pytest.mark.parametrize(
+    "thought", [None, "", "let me think", "ask: x; function: none", "function: percent_of; args: 1", "ask: x; function: a b; args: 1"]
+)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_thought_of_another_shape(row, thought, turn):
+    row["messages"][turn]["reasoning_content"] = thought
+    assert f"thought {thought!r} has not the fixed shape" in verify(row)
+
+
+def test_a_thought_that_is_too_long(row):
+    thought = "ask: percentage; function: percent_of; args: " + " ".join(["ten"] * 30)
+    row["messages"][1]["reasoning_content"] = thought
+    assert verify(row) == [f"thought {thought!r} has {thought_pieces(thought)} pieces, must have 8 to {MAX_THOUGHT_PIECES}"]
+
+
+def test_a_call_that_fails_in_a_hit(source):
+    row = copy.deepcopy(source.row("negative_root/1/plain", "none", 0, 0))
+    row["scenario"] = "hit"
+    assert verify(row) == ["1 of 1 calls fail, which does not fit the scenario hit"]
+
+
+def test_an_error_whose_call_succeeds(row):
+    row["scenario"] = "error"
+    assert verify(row) == ["0 of 1 calls fail, which does not fit the scenario error"]
+
+
+@pytest.mark.parametrize(
+    ("template_id", "tool"), [("median/1/plain", "median"), ("schedule_vet_visit/1/plain", "schedule_vet_visit")]
+)
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_held_out_tool_outside_its_split(source, template_id, tool, split):
+    row = copy.deepcopy(source.row(template_id, "none", 0, 0))
+    assert row["split"] == "test_unseen_tools"
+    row["split"] = split
+    (problem,) = verify(row)
+    assert problem.startswith("held-out tools ")
+    assert tool in problem
+    assert problem.endswith(f"are listed in {split}")
+
+
+def test_a_masked_name_does_not_hide_a_held_out_tool(source):
+    row = copy.deepcopy(source.row("median/1/plain", "masking", 0, 0))
     row["split"] = "train"
-    assert any("held-out tools median" in problem for problem in verify(row))
+    assert any(problem.startswith("held-out tools tool_") for problem in verify(row))
 
 
-def test_figures(rows):
-    figures = quality(rows, {})
-    assert figures["num_rows"] == 80
-    assert figures["num_templates"] == 40
-    assert figures["shares"]["scenario"] == {"error": 0.15, "hit": 0.4, "miss": 0.35, "multi": 0.1}
-    assert figures["shares"]["augmentation"] == {"context": 0.5, "none": 0.5}
-    assert figures["duplicate_share"] == 0
-    assert 0 < figures["distinct_2"] <= 1
-    assert figures["tool_entropy_bits"] > 3
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({"tool": "median"}, True),
+        ({"tool": "average"}, False),
+        ({"tool": "x", "domain": "pets", "backend": {}}, True),
+        ({"tool": "x", "domain": "travel", "backend": {}}, False),
+        ({"tool": "median", "domain": "own", "backend": {}}, False),
+    ],
+)
+def test_held_out_tools(names, expected):
+    assert is_held_out(names) is expected
 
 
-def test_gates_name_rows(rows):
-    with pytest.raises(DataError, match=r"1 rows are wrong .* percent_of/1/plain/none: no good"):
-        quality(rows, {"percent_of/1/plain/none": ["no good"]})
-    with pytest.raises(DataError, match=r"repeat a question with the same tools .*" + rows[0]["id"]):
-        quality([*rows, *copy.deepcopy(rows[:2])], {})
-    with pytest.raises(DataError, match=r"of scenario hit and it must be 40%"):
-        quality([row for row in rows if row["scenario"] != "miss"], {})
+@pytest.mark.parametrize("marker", ["<|im_start|>", "<think>", "<tool_call>", "<tool_response>"])
+@pytest.mark.parametrize("role", ["user", "tool"])
+def test_text_that_would_become_a_control_token(row, monkeypatch, marker, role):
+    message = next(message for message in row["messages"] if message["role"] == role)
+    message["content"] += f" {marker}"
+    escaped = [problem for problem in verify(row) if "occurs" in problem]
+    _without_escapes(monkeypatch)
+    broken = [problem for problem in verify(row) if "occurs" in problem]
+    assert escaped == []
+    assert len(broken) == 1
+    assert broken[0].startswith(f"{marker} occurs ")
+
+
+def _without_escapes(monkeypatch):
+    """Render with our template as it would be if it left data as it is."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    from aria_ray.dataset import parsers
+    from aria_ray.grammar import chat_template
+
+    start, end = chat_template().index("{{- text | replace"), chat_template().index("{%- endmacro -%}")
+    careless = _compile_jinja_template(chat_template()[:start] + "{{- text -}}\n" + chat_template()[end:])
+    monkeypatch.setattr(parsers, "_template", lambda: careless)
+
+
+@pytest.mark.parametrize("text", ["<think>", "</think>", "<tool_call>"])
+def test_a_turn_that_the_parsers_do_not_give_back(row, text):
+    row["messages"][-1]["content"] += f" {text}"
+    found = verify(row)
+    assert [problem.split(",")[0] for problem in found] == ["whole", "streamed"]
+    assert all("the parsers read" in problem for problem in found)
+
+
+def test_every_defect_is_named(row):
+    row["messages"][1]["reasoning_content"] = "hm"
+    row["messages"][2]["content"] = "12345"
+    row["messages"][-1]["content"] = "No."
+    assert len(verify(row)) == 3

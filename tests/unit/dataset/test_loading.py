@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from aria_ray.dataset.loading import library, load_templates
+from aria_ray.dataset import loading
+from aria_ray.dataset.loading import library, load_templates, read_library, templates_digest
 from aria_ray.dataset.templates import CATEGORIES
 from aria_ray.errors import DataError
+from aria_ray.tools import TOOLS
 
 INTENT = """\
 intents:
@@ -30,7 +32,10 @@ def write(folder: Path, math: str = INTENT, frames: str = FRAMES) -> Path:
 
 
 def test_own_folder_loads(tmp_path):
-    assert list(load_templates(write(tmp_path)).templates) == ["halve/1/plain", "halve/2/plain"]
+    found = load_templates(write(tmp_path))
+    assert [template.id for template in found.families()] == ["halve/1/plain", "halve/2/plain"]
+    assert found.template("halve/2/plain").phrasing == "What is half of {a}?"
+    assert set(found.tools) == set(TOOLS)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +93,22 @@ def test_a_category_without_its_folder_is_refused(tmp_path):
     (tmp_path / "reasoning").rmdir()
     with pytest.raises(DataError, match=r"template folder .*reasoning is missing"):
         load_templates(tmp_path)
+
+
+def test_a_catalogue_without_its_actions_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"actions.yaml is missing"):
+        load_templates(write(tmp_path), tmp_path)
+
+
+def test_without_tools_of_the_user_there_is_one_library():
+    assert read_library() is read_library(()) is library()
+
+
+def test_the_digest_changes_with_any_file(tmp_path, monkeypatch):
+    ours = templates_digest()
+    assert len(ours) == 16
+    (tmp_path / "domain.yaml").write_text("a: 1\n")
+    monkeypatch.setattr(loading, "CATALOGUE", tmp_path)
+    other = templates_digest()
+    (tmp_path / "domain.yaml").write_text("a: 2\n")
+    assert len({ours, other, templates_digest()}) == 3

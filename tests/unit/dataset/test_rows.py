@@ -1,108 +1,187 @@
 import json
+import re
 from collections import Counter
 
 import pytest
 
-from aria_ray.dataset.augment import AUGMENTATIONS
-from aria_ray.dataset.checks import verify
-from aria_ray.dataset.loading import library
-from aria_ray.dataset.rows import SCENARIO_SHARES, apportion, choose_templates, make_row
-from aria_ray.dataset.templates import UNSEEN_TOOLS
+from aria_ray.dataset.augment import augmentations
+from aria_ray.dataset.checks import is_held_out, verify
+from aria_ray.dataset.rows import CATEGORY_SHARES, SCENARIO_SHARES, Source, apportion, choose_templates
+from aria_ray.dataset.templates import UNSEEN_DOMAINS, UNSEEN_TOOLS
 from aria_ray.errors import DataError
+from aria_ray.grammar import message_calls
+
+KINDS = ("context", "paraphrase", "noise", "formats", "tool_list", "masking")
+SIZES = (300, 1000, 3000)
 
 
 @pytest.fixture(scope="module")
-def rows():
-    """Every family once, under every augmentation."""
-    templates = [template for template in library().templates.values() if template.frame == "plain"]
-    return [make_row(template.id, index, 0) for template in templates for index in range(len(AUGMENTATIONS))]
+def chosen(source):
+    return {size: choose_templates(source.library, size, 0.7, 0) for size in SIZES}
 
 
-def test_every_family_gives_right_rows(rows):
-    assert {row["id"]: found for row in rows if (found := verify(row))} == {}
+@pytest.fixture(scope="module")
+def rows(source, chosen):
+    """Some two hundred rows from all over the templates, each under one kind of its own."""
+    return [source.row(template.id, *augmentations(template.id, 2, KINDS)[1], 0) for template in chosen[3000][::15]]
 
 
-def test_splits_share_no_family_and_no_sentence(rows):
-    families: dict[str, set[str]] = {}
-    for row in rows:
-        families.setdefault(row["template_family"], set()).add(row["split"])
-    assert all(len(splits) == 1 for splits in families.values())
-    by_sentence: dict[str, set[str]] = {}
-    for template in library().templates.values():
-        by_sentence.setdefault(template.phrasing.lower(), set()).add(template.split)
-    assert all(len(splits) == 1 for splits in by_sentence.values())
+def share_of(templates, names):
+    counts = Counter(names(template) for template in templates)
+    return {name: count / len(templates) for name, count in counts.items()}
 
 
-def test_held_out_tools_are_seen_nowhere_else(rows):
-    for row in rows:
-        listed = {names["tool"] for names in json.loads(row["tool_names"]).values()}
-        called_unseen = row["split"] == "test_unseen_tools"
-        assert bool(listed & set(UNSEEN_TOOLS)) == called_unseen, row["id"]
+def blanked(library, template):
+    sentence = library.frames.frames[template.frame].replace("{q}", template.phrasing)
+    return re.sub(r"\{\w+\}", "{}", sentence).lower()
 
 
-def test_every_intent_is_trained_on_or_unseen():
-    splits: dict[str, set[str]] = {}
-    for template in library().templates.values():
+@pytest.mark.parametrize("size", SIZES)
+def test_shares_of_scenarios_and_categories(chosen, size):
+    scenarios = share_of(chosen[size], lambda template: template.intent.scenario)
+    assert scenarios == pytest.approx(SCENARIO_SHARES, abs=0.02)
+    assert share_of(chosen[size], lambda template: template.category) == pytest.approx(CATEGORY_SHARES, abs=0.02)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_shares_of_splits(chosen, size):
+    splits = share_of(chosen[size], lambda template: template.split)
+    wanted = {"train": 0.76, "validation": 0.076, "test": 0.114, "test_unseen_tools": 0.05}
+    assert splits == pytest.approx(wanted, abs=0.02)
+
+
+def test_the_shares_are_whole():
+    assert sum(SCENARIO_SHARES.values()) == pytest.approx(1)
+    assert sum(CATEGORY_SHARES.values()) == pytest.approx(1)
+    assert CATEGORY_SHARES["tool_errors"] == SCENARIO_SHARES["error"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_templates_are_different_and_in_order(chosen, size):
+    ids = [template.id for template in chosen[size]]
+    assert ids == sorted(set(ids))
+    assert len(ids) == size
+
+
+def test_small_datasets_hold_the_shares_too(source):
+    for size in (20, 60):
+        found = choose_templates(source.library, size, 0.7, 0)
+        assert len(found) == size
+        assert Counter(template.intent.scenario for template in found) == apportion(size, SCENARIO_SHARES)
+        assert {template.category for template in found} == set(CATEGORY_SHARES)
+
+
+def test_sentences_are_distinct_even_without_their_values(source, chosen):
+    assert len({blanked(source.library, template) for template in chosen[3000]}) == 3000
+
+
+def test_splits_share_no_family_and_no_sentence(source, chosen):
+    splits = {}
+    for template in chosen[3000]:
+        splits.setdefault(template.family, set()).add(template.split)
+    for template in source.library.families():
+        splits.setdefault(re.sub(r"\{\w+\}", "{}", template.phrasing).lower(), set()).add(template.split)
+    assert {name: found for name, found in splits.items() if len(found) > 1} == {}
+
+
+def test_every_intent_is_trained_on_or_unseen(source):
+    splits = {}
+    for template in source.library.families():
         splits.setdefault(template.intent.name, set()).add(template.split)
     assert all(found & {"train", "test_unseen_tools"} for found in splits.values())
 
 
+def test_what_needs_unseen_tools_is_in_its_own_split(chosen):
+    for template in chosen[3000]:
+        unseen = template.intent.domain in UNSEEN_DOMAINS or set(template.intent.needed_tools) & set(UNSEEN_TOOLS)
+        assert bool(unseen) == (template.split == "test_unseen_tools"), template.id
+
+
+def test_unseen_tools_are_listed_nowhere_else(rows):
+    splits = Counter()
+    for row in rows:
+        held_out = any(is_held_out(names) for names in json.loads(row["tool_names"]).values())
+        assert held_out == (row["split"] == "test_unseen_tools"), row["id"]
+        splits[row["split"]] += 1
+    assert set(splits) == {"train", "validation", "test", "test_unseen_tools"}
+
+
+def test_the_catalogue_has_its_share_of_what_it_can(source, chosen):
+    for share, templates in ((0.7, chosen[1000]), (0.2, choose_templates(source.library, 1000, 0.2, 0))):
+        mixed = [template for template in templates if template.category == "reasoning" and template.intent.scenario == "hit"]
+        found = sum(bool(template.intent.domain) for template in mixed) / len(mixed)
+        assert found == pytest.approx(share, abs=0.04)
+    assert not [template for template in choose_templates(source.library, 300, 0, 0) if template.intent.domain]
+
+
+def test_the_choice_depends_on_the_seed_alone(source, chosen):
+    ids = [template.id for template in chosen[300]]
+    assert [template.id for template in choose_templates(source.library, 300, 0.7, 0)] == ids
+    assert [template.id for template in choose_templates(source.library, 300, 0.7, 1)] != ids
+
+
+def test_too_many_templates_are_refused(source):
+    with pytest.raises(DataError, match=r"dataset.num_templates \(900000\) asks for 360000 hit templates and there are \d+; lower"):
+        choose_templates(source.library, 900_000, 0.7, 0)
+
+
+def test_rows_are_right(rows):
+    assert {row["augmentation"] for row in rows} == set(KINDS)
+    assert {row["id"]: found for row in rows if (found := verify(row))} == {}
+
+
 def test_shape_of_rows(rows):
     for row in rows:
-        assert 2 <= len(row["tools"]) <= 5
+        assert row["id"].startswith(f"{row['template_id']}/{row['augmentation']}")
+        assert row["template_id"].startswith(f"{row['template_family']}/")
+        assert 3 <= len(row["tools"]) <= 7
+        assert [tool["function"]["name"] for tool in row["tools"]] == list(json.loads(row["tool_names"]))
         assert row["difficulty"] in (1, 2, 3, 4)
-        assert len(row["messages"][-1]["content"].split()) <= 20
-        assert len(row["messages"][-1]["reasoning_content"].split()) <= 20
-        assert all(isinstance(text, str) for text in row["answer_contains"])
         assert row["messages"][0]["role"] == "user"
+        assert row["messages"][-1]["role"] == "assistant"
+        assert all(isinstance(text, str) for text in row["answer_contains"])
 
 
 def test_scenarios_call_what_they_should(rows):
     for row in rows:
-        calls = [call for message in row["messages"] for call in message.get("tool_calls", ())]
-        if row["scenario"] == "miss":
-            assert not calls
-        if row["scenario"] == "hit":
-            assert len(calls) == 1
-        if row["scenario"] == "multi":
-            assert len(calls) > 1
+        calls = sum(len(message_calls(message)) for message in row["messages"])
+        least, most = {"hit": (1, 1), "miss": (0, 0), "error": (0, 1), "multi": (2, 3)}[row["scenario"]]
+        assert least <= calls <= most, row["id"]
     turns = {len(row["messages"]) for row in rows if row["scenario"] == "multi"}
-    assert len(turns) == 2, "one round of parallel calls, or two rounds"
+    assert len(turns) >= 2, "one round of parallel calls, or two rounds"
 
 
-def test_rows_depend_on_seed_and_identity_alone():
-    first = make_row("percent_of/1/plain", 0, 0)
-    make_row("divide/1/plain", 0, 0)
-    assert make_row("percent_of/1/plain", 0, 0) == first
-    assert make_row("percent_of/1/plain", 0, 1)["messages"] != first["messages"]
+def test_rows_depend_on_seed_and_identity_alone(source):
+    first = source.row("book_flight/1/plain", "masking", 0, 0)
+    assert Source(source.library).row("book_flight/1/plain", "masking", 0, 0) == first
+    assert source.row("book_flight/1/plain", "masking", 0, 1)["messages"] != first["messages"]
+    again = source.row("book_flight/1/plain", "masking", 1, 0)
+    assert again["id"] == "book_flight/1/plain/masking-1"
+    assert again["messages"] != first["messages"]
 
 
-def test_tool_lists_are_few(rows):
-    assert len({row["tool_names"] for row in rows}) <= 3 * (64 + 12)
+def test_rows_of_a_template_differ_in_their_values(source):
+    rows = [source.row("multiply/1/plain", kind, 0, 0) for kind in ("none", "context", "tool_list")]
+    assert len({row["messages"][-1]["content"] for row in rows}) == 3
 
 
 def test_masked_rows_hide_every_name(rows):
-    for row in rows:
-        if row["augmentation"] == "masking":
-            assert all(tool["function"]["name"].startswith("tool_") for tool in row["tools"])
-
-
-@pytest.mark.parametrize("num_templates", [40, 100, 700, 3000])
-def test_shares_hold_at_any_size(num_templates):
-    chosen = choose_templates(library(), num_templates, 0)
-    assert len({template.id for template in chosen}) == num_templates
-    scenarios = Counter(template.intent.scenario for template in chosen)
-    assert scenarios == apportion(num_templates, SCENARIO_SHARES)
-    splits = Counter(template.split for template in chosen)
-    assert set(splits) == {"train", "validation", "test", "test_unseen_tools"}
-    assert 0.7 < splits["train"] / num_templates < 0.85
-
-
-def test_too_many_templates():
-    with pytest.raises(DataError, match=r"dataset.num_templates \(90000\) asks for 36000 hit templates"):
-        choose_templates(library(), 90000, 0)
+    masked = [row for row in rows if row["augmentation"] == "masking"]
+    assert masked
+    for row in masked:
+        assert all(tool["function"]["name"].startswith("tool_") for tool in row["tools"])
+        for message in row["messages"]:
+            assert all(call.name.startswith("tool_") for call in message_calls(message))
 
 
 def test_apportion_adds_up():
     assert apportion(10, SCENARIO_SHARES) == {"hit": 4, "miss": 4, "error": 1, "multi": 1}
     assert sum(apportion(7, {"a": 1, "b": 1, "c": 1}).values()) == 7
+    assert apportion(0, {"a": 1}) == {"a": 0}
+
+
+def test_apportion_gives_back_what_rounding_took():
+    shares, carry, total = {"a": 0.45, "b": 0.55}, {}, Counter()
+    for _ in range(100):
+        total.update(apportion(1, shares, carry))
+    assert total == {"a": 45, "b": 55}

@@ -9,7 +9,7 @@ import torch
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import LoraConfig, TrainingConfig
 from aria_ray.dataset.loading import library
-from aria_ray.dataset.rows import choose_templates, make_row
+from aria_ray.dataset.rows import Source, choose_templates
 from aria_ray.errors import TrainingError
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import trainable_parameters
@@ -21,7 +21,8 @@ from aria_ray.training.worker import Worker
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("dataset") / "rows.jsonl"
-    rows = [make_row(template.id, 0, 0) for template in choose_templates(library(), 60, 0)]
+    source = Source(library())
+    rows = [source.row(template.id, "none", 0, 0) for template in choose_templates(source.library, 60, 0.3, 0)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

@@ -81,7 +81,7 @@ def own_intents(tools: dict[str, ListedTool]) -> Iterator[tuple[Category, Intent
 def _functions(module_name: str) -> Iterator[tuple[str, ListedTool]]:
     try:
         module: ModuleType = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise DataError(
             f"dataset.tools {module_name} cannot be imported ({error}); give a module on the path, or a .json file"
         ) from None

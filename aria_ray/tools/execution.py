@@ -171,9 +171,21 @@ def _execute(name: str, arguments: Mapping[str, Any], shown: Mapping[str, str]) 
     if problem is not None:
         return ToolResult(False, f"{ERROR_PREFIX}{problem}")
     try:
-        return ToolResult(True, plain(tool(**values)))
+        return ToolResult(True, _shown(tool(**values)))
     except ToolError as error:
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
+    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+        if ":" not in name:  # ours say no by ToolError alone: anything else from them is a mistake of ours
+            raise
+        return ToolResult(False, f"{ERROR_PREFIX}{error}")
+
+
+def _shown(value: Any) -> str:
+    """A result as text: what tools from elsewhere return beside texts, numbers and lists of them is shown as JSON."""
+    items = value if isinstance(value, list) else [value]
+    if all(isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in items):
+        return plain(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _validated(tool: Tool, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:

@@ -30,7 +30,13 @@ def call_with(row, **changes):
 
 @pytest.mark.parametrize(
     "template_id",
-    ["percent_of/1/plain", "sign_name/2/hi", "negative_root/1/plain", "check_flight_twice/1/plain", "find_and_check_order/1/now"],
+    [
+        "percent_of/1/plain",
+        "sign_name/2/hi",
+        "negative_root/1/plain",
+        "check_flight_twice/1/plain",
+        "find_and_check_order/1/now",
+    ],
 )
 def test_a_right_row_has_no_problem(source, template_id):
     assert verify(source.row(template_id, "none", 0, 0)) == []
@@ -86,7 +92,8 @@ def test_an_answer_may_have_the_result_in_any_case(source):
 
 
 @pytest.mark.parametrize(
-    "thought", [None, "", "let me think", "ask: x; function: none", "function: percent_of; args: 1", "ask: x; function: a b; args: 1"]
+    "thought",
+    [None, "", "let me think", "ask: x; function: none", "function: percent_of; args: 1", "ask: x; function: a b; args: 1"],
 )
 @pytest.mark.parametrize("turn", [1, -1])
 def test_a_thought_of_another_shape(row, thought, turn):

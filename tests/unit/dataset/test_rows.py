@@ -108,7 +108,8 @@ def test_unseen_tools_are_listed_nowhere_else(rows):
 
 def test_the_catalogue_has_its_share_of_what_it_can(source, chosen):
     for share, templates in ((0.7, chosen[1000]), (0.2, choose_templates(source.library, 1000, 0.2, 0))):
-        mixed = [template for template in templates if template.category == "reasoning" and template.intent.scenario == "hit"]
+        mixed = [template for template in templates if (template.category, template.split) == ("reasoning", "train")]
+        mixed = [template for template in mixed if template.intent.scenario == "hit"]
         found = sum(bool(template.intent.domain) for template in mixed) / len(mixed)
         assert found == pytest.approx(share, abs=0.04)
     assert not [template for template in choose_templates(source.library, 300, 0, 0) if template.intent.domain]
@@ -121,7 +122,9 @@ def test_the_choice_depends_on_the_seed_alone(source, chosen):
 
 
 def test_too_many_templates_are_refused(source):
-    with pytest.raises(DataError, match=r"dataset.num_templates \(900000\) asks for 360000 hit templates and there are \d+; lower"):
+    with pytest.raises(
+        DataError, match=r"dataset.num_templates \(900000\) asks for 360000 hit templates and there are \d+; lower"
+    ):
         choose_templates(source.library, 900_000, 0.7, 0)
 
 

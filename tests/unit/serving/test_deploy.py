@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from aria_ray.errors import ServingError
+from aria_ray.grammar import REASONING_PARSER, TOOL_PARSER
 from aria_ray.serving.deploy import find_config, stop_engines
 
 
@@ -21,6 +23,12 @@ def test_config_in_the_working_directory_comes_first(tmp_path: Path, monkeypatch
 def test_shipped_config_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_config("serve/laptop.yaml").is_file()
+
+
+@pytest.mark.parametrize("name", ["laptop", "h100", "mi300x"])
+def test_every_shipped_config_names_the_parsers_that_rows_are_proved_with(name: str) -> None:
+    options = yaml.safe_load(find_config(f"serve/{name}.yaml").read_text())["applications"][0]["args"]["engine_kwargs"]
+    assert (options["reasoning_parser"], options["tool_call_parser"]) == (REASONING_PARSER, TOOL_PARSER)
 
 
 def test_missing_config_names_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,8 +41,10 @@ def test_the_result_depends_on_name_and_arguments_alone():
 
 
 def test_canonical_arguments_do_not_depend_on_their_order():
-    assert canonical({"b": "é", "a": {"d": 1, "c": 2}}) == canonical({"a": {"c": 2, "d": 1}, "b": "é"}) == (
-        '{"a": {"c": 2, "d": 1}, "b": "é"}'
+    assert (
+        canonical({"b": "é", "a": {"d": 1, "c": 2}})
+        == canonical({"a": {"c": 2, "d": 1}, "b": "é"})
+        == ('{"a": {"c": 2, "d": 1}, "b": "é"}')
     )
 
 

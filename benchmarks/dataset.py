@@ -12,6 +12,7 @@ import copy
 import datetime
 import json
 import multiprocessing
+import os
 import platform
 import re
 import shlex
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata, resources
@@ -171,6 +172,8 @@ def speed(rows: int, repeats: int, workers: int) -> str:
     ours, peer, whole = Passes(), Passes(), []
     # The peer has a process of its own: forking one that runs Ray is not safe.
     spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as passing:  # so that neither side is the one to read vLLM from the disk
+        passing.submit(make_rows, items[0], 1, config.augmentation_kinds, config.seed).result()
     with running_ray(workers), ProcessPoolExecutor(1, mp_context=spawn) as other:
         ours.first = ours_seconds(config, items)
         peer.first = other.submit(peer_seconds, config, items, False).result()
@@ -186,8 +189,8 @@ def _speed_text(config: DatasetConfig, ours: Passes, peer: Passes, whole: Range)
     ratios = [theirs / mine for mine, theirs in zip(ours.warm, peer.warm, strict=True)]
     return f"""\
 {rows:,} rows from {config.num_templates:,} base templates, {config.augmentations} from each, {config.num_workers} workers \
-on each side, the two sides in turn, {len(whole)} times. Every row is made and verified (calls run, vLLM's parsers) by the \
-same function, `make_rows`. Warm figures are means, with the least and the most.
+on each side, the two sides in turn. Every row is made and verified (calls run, vLLM's parsers) by the \
+same function, `make_rows`. Warm figures are means, with the least and the most; warm passes of each side: {len(whole)}.
 
 | rows/s | first pass | warm passes |
 |---|---|---|
@@ -196,10 +199,11 @@ same function, `make_rows`. Warm figures are means, with the least and the most.
 {_spread([rows / each for each in peer.warm], 1)} |
 | ours / peer | {peer.first / ours.first:.2f} | {_spread(ratios, 2)} |
 
-The first pass has the workers import vLLM. Ray's workers stay, so later passes are warm by themselves. `datasets` forks a \
-pool for each `map`, and its workers do not stay: every call in a process that has not imported vLLM costs what its first \
-pass does. Its warm passes are forked from a process that had imported vLLM and read the templates before the clock \
-started. Ray Data brings the rows to the driver in order; `datasets` writes them to a fresh cache file.
+The first pass has the workers import vLLM, which was read from the disk before. Ray's workers stay, so later passes are \
+warm by themselves. `datasets` forks a pool for each `map`, and its workers do not stay: every call in a process that has \
+not imported vLLM costs what its first pass does. Its warm passes are forked from a process that had imported vLLM and read \
+the templates before the clock started. Ray Data brings the rows to the driver in order; `datasets` writes them to a fresh \
+cache file.
 
 The whole stage (`generate_dataset`: also JSON Lines, Parquet, figures and gates), on warm workers: \
 {_spread(whole, 1)} s for {rows:,} rows.
@@ -227,8 +231,8 @@ Memory is the proportional set size of the driver and all of Ray's processes, ob
 {lines}
 
 There are {phrasings * frames:,} base templates: {len(templates.intents):,} intents in {phrasings:,} phrasings, each in \
-{frames} frames. The shares of scenarios and splits let a dataset have {most_templates():,} of them, and `augmentations` makes up \
-to 1,000 rows from each.
+{frames} frames. The shares of scenarios and splits let a dataset have {most_templates():,} of them, and `augmentations` \
+makes up to 1,000 rows from each.
 """
 
 
@@ -294,8 +298,10 @@ def _spread(values: Range, digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def section(heading: str, text: str, arguments: Sequence[str]) -> str:
+def section(heading: str, run: Callable[[], str], arguments: Sequence[str]) -> str:
     """A section of the results: what was found, and how to find it again."""
+    load = psutil.getloadavg()[0]
+    text = run()
     versions = package_versions() | {package: metadata.version(package) for package in PACKAGES}
     found = ", ".join(f"{package} {version}" for package, version in sorted(versions.items()))
     memory = psutil.virtual_memory().total / 2**30
@@ -304,7 +310,7 @@ def section(heading: str, text: str, arguments: Sequence[str]) -> str:
 
 {text}
 - command: `{shlex.join(["python", "benchmarks/dataset.py", *arguments])}`
-- machine: {cpu_model()}, {psutil.cpu_count()} cores, {memory:.0f} GiB of memory
+- machine: {cpu_model()}, {psutil.cpu_count()} cores, {memory:.0f} GiB of memory; load average {load:.1f} before
 - versions: Python {platform.python_version()}, {found}; source {source_commit() or "unknown"}
 - date: {datetime.date.today().isoformat()}
 """
@@ -335,14 +341,15 @@ def main() -> None:
     parser.add_argument("--scale", type=int, nargs="+", default=[], metavar="ROWS", help="sizes to take time and memory of")
     parser.add_argument("--write", action="store_true", help="put the sections into RESULTS.md")
     options = parser.parse_args()
-    todo = {
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    todo: dict[str, Callable[[], str]] = {
         "Making the dataset": lambda: speed(options.rows, options.repeats, options.workers),
         "Listing tools": listing,
     }
     if options.scale:
         todo["Scaling the dataset"] = lambda: scale([options.rows, *options.scale], options.workers)
     for heading, run in todo.items():
-        text = section(heading, run(), sys.argv[1:])
+        text = section(heading, run, sys.argv[1:])
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
         if options.write:

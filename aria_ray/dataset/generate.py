@@ -88,7 +88,7 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: Progress | N
 
 
 def dataset_items(config: DatasetConfig) -> list[Item]:
-    """What the rows are made from: base templates by id, then conversations of the user, each as a finished row.
+    """What the rows are made from: conversations of the user, each as a finished row, then base templates by id.
 
     Raises:
         DataError: there are too few templates, two of them are the same sentence, or a file of the user is wrong.
@@ -101,10 +101,11 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
         if sentence in seen:
             raise DataError(f"base templates {seen[sentence]} and {template.id} are the same sentence: {sentence!r}")
         seen[sentence] = template.id
-    items: list[Item] = [{"template_id": template.id, "row": ""} for template in templates]
+    items: list[Item] = []
+    # Conversations of the user come first: `datasets` takes the types of nested columns from the first rows of a file.
     for source in config.sources:
         items += [{"template_id": "", "row": json.dumps(row, ensure_ascii=False)} for row in read_source(source)]
-    return items
+    return items + [{"template_id": template.id, "row": ""} for template in templates]
 
 
 def read_rows(path: Path) -> Iterator[Row]:

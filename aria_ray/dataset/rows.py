@@ -96,19 +96,18 @@ def choose_templates(library: Library, num_templates: int, catalogue_share: floa
     carry: dict[Kind, float] = {}
     for scenario, count in apportion(num_templates, SCENARIO_SHARES).items():
         kinds = {split: pools[scenario, split] for split in SPLIT_SHARES if pools.get((scenario, split))}
-        num_frames = len(library.frames.frames)
-        available = num_frames * sum(len(families) for split in kinds.values() for families in split.values())
-        if count > available:
-            raise DataError(
-                f"dataset.num_templates ({num_templates}) asks for {count} {scenario} templates and there are {available}; "
-                f"lower it to {int(available / SCENARIO_SHARES[scenario])} or add phrasings"
-            )
+        wanted = apportion(count, {split: SPLIT_SHARES[split] for split in kinds})
         short = 0
-        for split, wanted in sorted(apportion(count, {split: SPLIT_SHARES[split] for split in kinds}).items(), reverse=True):
-            # A split with too few templates leaves its places to the others; training comes last and takes them.
-            taken = _take(kinds[split], wanted + (short if split == "train" else 0), catalogue_share, carry, library, seed)
-            short += wanted - len(taken)
+        # A split with too few templates leaves its places to the others; training comes last and takes them.
+        for split in sorted(kinds, key=lambda split: split == "train"):
+            taken = _take(kinds[split], wanted[split] + short, catalogue_share, carry, library, seed)
+            short = wanted[split] + short - len(taken)
             chosen += taken
+        if short:
+            raise DataError(
+                f"dataset.num_templates ({num_templates}) asks for {count} {scenario} templates and there are {count - short}; "
+                f"lower it to {int((count - short) / SCENARIO_SHARES[scenario])} or add phrasings"
+            )
     return sorted(chosen, key=lambda template: template.id)
 
 

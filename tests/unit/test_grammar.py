@@ -133,3 +133,66 @@ def test_only_the_turn_being_produced_shows_its_thought():
 )
 def test_the_shape_of_a_thought(text, expected):
     assert grammar.is_thought(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("", 0),
+        ("ask: x", 3),
+        ("12", 1),
+        ("1234", 2),
+        ("1234567", 3),
+        ("2026-03-04", 6),
+        ("book_flight", 3),
+        ("a, b; c", 5),
+        ("naïve 東京", 2),
+        ("a1b2", 4),
+        ("...", 1),
+        ("  a \n b ", 2),
+    ],
+)
+def test_pieces_of_a_thought(text, pieces):
+    assert grammar.thought_pieces(text) == pieces
+
+
+def test_a_thought_shows_functions_and_values_in_order():
+    calls = [Call("book", {"city": "New York", "nights": 3}), Call("find", {"tags": ["a", "b"], "sure": True})]
+    assert grammar.thought_for_calls("trip", calls) == (
+        'ask: trip; function: book, find; args: New York, 3, ["a", "b"], true'
+    )
+    assert grammar.thought_for_calls("time", [Call("now", {})]) == "ask: time; function: now; args: none"
+
+
+def test_values_are_left_out_from_the_end_until_the_thought_is_short():
+    values = [f"word{number}" for number in range(40)]
+    thought = grammar.thought_for_calls("long", [Call("sort", {"words": " ".join(values)})])
+    shown = thought.removeprefix("ask: long; function: sort; args: ").split()
+    assert shown[-1] == "..."
+    assert shown[:-1] == values[: len(shown) - 1]
+    assert grammar.is_thought(thought)
+    assert grammar.thought_pieces(thought) <= grammar.MAX_THOUGHT_PIECES
+    longer = thought.removesuffix("...") + f"{values[len(shown) - 1]} ..."
+    assert grammar.thought_pieces(longer) > grammar.MAX_THOUGHT_PIECES, "no more is left out than must be"
+
+
+def test_a_thought_that_just_fits_is_whole():
+    start = grammar.thought_pieces("ask: x; function: f; args:")
+    fits = " ".join(["a"] * (grammar.MAX_THOUGHT_PIECES - start))
+    assert grammar.thought_for_calls("x", [Call("f", {"text": fits})]).endswith(fits)
+    assert grammar.thought_for_calls("x", [Call("f", {"text": f"{fits} a"})]).endswith(" ...")
+
+
+def test_a_single_value_that_is_too_long_is_left_out():
+    thought = grammar.thought_for_calls("x", [Call("f", {"text": "a" * 10 + "1" * 100})])
+    assert thought == "ask: x; function: f; args: ..."
+
+
+def test_thoughts_without_values_are_in_bounds():
+    for thought in (
+        grammar.thought_for_calls("x", [Call("f", {})]),
+        grammar.thought_for_calls("x", [Call("f", {"text": ""})]),
+        grammar.thought_without_call("x", "y"),
+    ):
+        assert grammar.is_thought(thought)
+        assert grammar.MIN_THOUGHT_PIECES <= grammar.thought_pieces(thought) <= grammar.MAX_THOUGHT_PIECES

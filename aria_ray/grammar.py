@@ -97,6 +97,12 @@ def is_thought(text: str | None) -> bool:
     return text is not None and _THOUGHT.fullmatch(text.strip()) is not None
 
 
+def thought_functions(text: str) -> list[str]:
+    """The functions that a thought of the fixed shape names."""
+    names = text.split("; function: ", 1)[1].split("; ", 1)[0]
+    return [] if names == "none" else names.split(", ")
+
+
 def tool_call_message(reasoning: str, calls: Sequence[Call], first_id: int = 0) -> Message:
     """An assistant message in OpenAI's shape that calls tools; ids count from `first_id` within the conversation."""
     return {

@@ -1,7 +1,8 @@
-"""Ways to put one base template. Slots are drawn anew for each, so no two rows are the same question reworded.
+"""Ways to put one base template, each with slots drawn anew.
 
-The first row of a template is plain. The others go through the other kinds, each template from a kind of its own, so that all
-kinds come about as often whatever the number of rows. Every change leaves the right calls and the right answer as they are.
+The first row of a template is plain. The others go through the kinds that change anything of it, each template from a kind of
+its own, so that all kinds come about whatever the number of rows. No change touches what the right calls and the right answer
+are made of: values, and what stands in quotes.
 """
 
 import functools
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aria_ray.config.schema import Augmentation
-from aria_ray.dataset.formats import written_otherwise
+from aria_ray.dataset.formats import is_written_otherwise, written_otherwise
 from aria_ray.dataset.slots import Values, spoken
 from aria_ray.dataset.templates import Frames, Template, stable_fraction
 from aria_ray.dataset.toolboxes import Variant
@@ -22,15 +23,34 @@ MIN_TYPO_LETTERS = 5
 MAX_SYNONYMS = 2
 
 Segment = tuple[str, str | None]
-"""A piece of a request, and the slot whose value it is: noise must leave a value as it is."""
+"""A piece of a request, and what protects it from change: the slot whose value it is, or `QUOTED`."""
+QUOTED = "'"
+_QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)")
+"""Text in quotes, with the slots in it. An apostrophe stands beside a letter on its left, a quote does not."""
+_ALONE = re.compile(r"(?:^|(?<= ))\{(\w+)\}(?=[ ,?!]|\.(?: |$)|$)")
+"""A slot that stands by itself between blanks and stops."""
 Change = Callable[[list[Segment], Frames, random.Random], list[Segment]]
 
 
-def augmentations(template_id: str, count: int, kinds: Sequence[Augmentation]) -> list[tuple[Augmentation, int]]:
+def augmentations(
+    template: Template, count: int, kinds: Sequence[Augmentation], frames: Frames
+) -> list[tuple[Augmentation, int]]:
     """The augmentations of a template's rows, each with how often it came before."""
-    start = int(stable_fraction(f"augmentations:{template_id}") * len(kinds)) if kinds else 0
-    order: list[Augmentation] = ["none", *kinds[start:], *kinds[:start]]
+    useful = [kind for kind in kinds if _changes_anything(kind, template, frames)]
+    start = int(stable_fraction(f"augmentations:{template.id}") * len(useful)) if useful else 0
+    order: list[Augmentation] = ["none", *useful[start:], *useful[:start]]
     return [(order[index % len(order)], index // len(order)) for index in range(count)]
+
+
+def _changes_anything(kind: Augmentation, template: Template, frames: Frames) -> bool:
+    sentence = frames.frames[template.frame].replace("{q}", template.phrasing)
+    if kind == "paraphrase":
+        return _any_of(tuple(frames.synonyms)).search(re.sub(_QUOTED, "", sentence)) is not None
+    if kind == "formats":
+        slots = template.intent.slots
+        alone = [name for name in _ALONE.findall(re.sub(_QUOTED, "", sentence)) if name in slots]
+        return any(is_written_otherwise(slots[name]) for name in alone)
+    return True
 
 
 def variant(augmentation: Augmentation) -> Variant:
@@ -59,10 +79,12 @@ def wording(template: Template, values: Values, augmentation: Augmentation, fram
 
 def _segments(phrasing: str, values: Values) -> list[Segment]:
     segments: list[Segment] = []
-    for literal, field, _, _ in string.Formatter().parse(phrasing):
-        segments.append((literal, None))
-        if field is not None:
-            segments.append((spoken(values[field]), field))
+    for part in re.split(f"({_QUOTED.pattern})", phrasing):
+        quoted = QUOTED if _QUOTED.fullmatch(part) else None
+        for literal, field, _, _ in string.Formatter().parse(part):
+            segments.append((literal, quoted))
+            if field is not None:
+                segments.append((spoken(values[field]), quoted or field))
     return segments
 
 
@@ -89,7 +111,11 @@ def _typo(segments: list[Segment], _frames: Frames, rng: random.Random) -> list[
 
 
 def _filler(segments: list[Segment], frames: Frames, rng: random.Random) -> list[Segment]:
-    return [(f"{rng.choice(frames.fillers)} ", None), *segments]
+    filler = f"{rng.choice(frames.fillers)} "
+    text, slot = segments[0]
+    if slot is None and text[:1].isupper() and text[1:2].islower():  # `I` stays a capital letter
+        return [(filler, None), (text[0].lower() + text[1:], None), *segments[1:]]
+    return [(filler, None), *segments]
 
 
 def _no_full_stop(segments: list[Segment], _frames: Frames, _rng: random.Random) -> list[Segment]:
@@ -101,11 +127,9 @@ _NOISE: tuple[Change, ...] = (_change_case, _typo, _filler, _no_full_stop)
 
 
 def _paraphrase(segments: list[Segment], frames: Frames, rng: random.Random) -> list[Segment]:
-    """Up to two phrases replaced by synonyms; a filler where the request has none of them."""
+    """Up to two phrases replaced by synonyms."""
     pattern = _any_of(tuple(frames.synonyms))
     places = [(index, found) for index, (text, slot) in enumerate(segments) if slot is None for found in pattern.finditer(text)]
-    if not places:
-        return _filler(segments, frames, rng)
     changed = list(segments)
     # From the end, so that what is replaced does not move what is still to be.
     for index, found in sorted(rng.sample(places, min(len(places), MAX_SYNONYMS)), key=lambda item: -item[1].start()):
@@ -129,8 +153,8 @@ def _formats(segments: list[Segment], values: Values, rng: random.Random) -> lis
     for index, (text, slot) in enumerate(segments):
         before = segments[index - 1][0] if index else " "
         after = segments[index + 1][0] if index + 1 < len(segments) else " "
-        if slot is not None and before[-1:] == " " and re.match(r"[ ,?!]|\.( |$)", after):
-            changed.append((_otherwise(values[slot], rng), slot))
+        if slot not in (None, QUOTED) and before[-1:] in (" ", "") and re.match(r"[ ,?!]|\.( |$)", after or " "):
+            changed.append((_otherwise(values[str(slot)], rng), slot))
         else:
             changed.append((text, slot))
     return changed

@@ -19,6 +19,7 @@ from aria_ray.tools import Backend
 Action = Literal["create", "search", "check", "cancel", "change", "find", "list"]
 
 MAX_LIMIT = 9
+_ALSO_SEARCHING: tuple[Action, ...] = ("list", "find")
 MORE_PARAMETERS = 2
 """Optional parameters that one request names besides the required ones."""
 _SCHEMAS: dict[str, dict[str, Any]] = {
@@ -324,7 +325,7 @@ def _searches(entity: Entity, actions: Actions) -> Iterator[Fields]:
         "scenario": "error",
         "error": "unavailable",
         "ask": _filled(texts.topic, entity.words),
-        "without": (tool, _filled(actions.actions["list"].tool, entity.words)),
+        "without": (tool, *(_filled(actions.actions[other].tool, entity.words) for other in _ALSO_SEARCHING)),
         "slots": required,
         "answer": _filled("No listed tool can search {nouns}.", entity.words),
         "contains": ("no listed tool",),
@@ -334,9 +335,9 @@ def _searches(entity: Entity, actions: Actions) -> Iterator[Fields]:
 
 def _by_reference(entity: Entity, actions: Actions) -> Iterator[Fields]:
     """What is done with one that is there: find it, check it, change it, cancel it."""
-    reference = {"id": Slot(pattern=f"{entity.prefix}-####")}
-    unknown = {"id": Slot(pattern=f"{entity.prefix}-###0")}
-    other = {"other_id": Slot(pattern=f"{entity.prefix}-####")}
+    reference = {"id": Slot(reference=f"{entity.prefix}-####")}
+    unknown = {"id": Slot(unknown_reference=f"{entity.prefix}-####")}
+    other = {"other_id": Slot(reference=f"{entity.prefix}-####")}
     key_slots, key_clause = _slots(entity, [entity.key]), _clauses(entity, [entity.key])
     find = _filled(actions.actions["find"].tool, entity.words)
     find_call = CallTemplate(tool=find, arguments={entity.key: entity.parameters[entity.key].argument(entity.key)})

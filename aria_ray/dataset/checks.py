@@ -6,12 +6,25 @@ from collections.abc import Sequence
 from aria_ray.dataset.parsers import round_trip_problems
 from aria_ray.dataset.rows import Row
 from aria_ray.dataset.templates import UNSEEN_DOMAINS, UNSEEN_TOOLS
-from aria_ray.grammar import MAX_THOUGHT_PIECES, MIN_THOUGHT_PIECES, Message, is_thought, message_calls, thought_pieces
+from aria_ray.grammar import (
+    MAX_THOUGHT_PIECES,
+    MIN_THOUGHT_PIECES,
+    Message,
+    is_thought,
+    message_calls,
+    thought_functions,
+    thought_pieces,
+)
 from aria_ray.tools import ERROR_PREFIX, execute_listed, schema_problem
 
 
 def verify(row: Row) -> list[str]:
     """What is wrong with a row; empty where nothing is."""
+    return shape_problems(row) + round_trip_problems(row["tools"], row["messages"], row["id"])
+
+
+def shape_problems(row: Row) -> list[str]:
+    """What is wrong with a row apart from what vLLM's parsers make of it."""
     turns = [message for message in row["messages"] if message["role"] == "assistant"]
     problems = [problem for turn in turns for problem in _thought_problems(turn)]
     problems += _call_problems(row)
@@ -21,7 +34,6 @@ def verify(row: Row) -> list[str]:
     ]
     problems += _scenario_problems(row)
     problems += _unseen_problems(row)
-    problems += round_trip_problems(row["tools"], row["messages"], row["id"])
     return problems
 
 
@@ -30,6 +42,9 @@ def _thought_problems(turn: Message) -> list[str]:
     if not is_thought(thought):
         return [f"thought {thought!r} has not the fixed shape"]
     pieces = thought_pieces(str(thought))
+    said, called = thought_functions(str(thought)), [call.name for call in message_calls(turn)]
+    if said != called:
+        return [f"thought {thought!r} names {', '.join(said) or 'no function'}, called is {', '.join(called) or 'none'}"]
     if not MIN_THOUGHT_PIECES <= pieces <= MAX_THOUGHT_PIECES:
         return [f"thought {thought!r} has {pieces} pieces, must have {MIN_THOUGHT_PIECES} to {MAX_THOUGHT_PIECES}"]
     return []

@@ -5,7 +5,7 @@ import random
 import re
 from typing import Any
 
-from aria_ray.dataset.slots import spoken
+from aria_ray.dataset.slots import Slot, spoken
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _MONTHS = (
@@ -32,6 +32,19 @@ def written_otherwise(value: Any, rng: random.Random) -> str:
     if isinstance(value, int) and 0 <= value < len(_WORDS):
         return _WORDS[value]
     return f"{value:,}"
+
+
+def is_written_otherwise(slot: Slot) -> bool:
+    """Whether at least half of a slot's values have another common way to write them."""
+    if slot.kind in ("date", "time"):
+        return True
+    bounds = slot.integer or slot.integers
+    if bounds is not None:
+        low, high = bounds
+        usual = max(0, min(high, 999) - max(low, len(_WORDS)) + 1)
+        return usual <= (high - low + 1) / 2
+    choices = [value for value in slot.choice or () if isinstance(value, str)]
+    return bool(choices) and all(value in _SHORT_UNITS for value in choices)
 
 
 def _text(value: str, rng: random.Random) -> str:

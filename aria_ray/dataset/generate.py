@@ -1,12 +1,13 @@
 """The dataset stage: Ray Data turns base templates into verified rows. The only module here that imports Ray.
 
-The driver receives rows in the order of their ids and writes them as they come, so it never holds the whole dataset, and
-the files are the same for any number of workers.
+The driver receives rows in a fixed order and writes them as they come: of rows made from templates it never holds all (own
+conversations are read at once), and the files are the same for any number of workers.
 """
 
 import functools
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -97,14 +98,14 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
     templates = choose_templates(library, config.num_templates, config.catalogue_share, config.seed)
     seen: dict[str, str] = {}
     for template in templates:
-        sentence = library.frames.frames[template.frame].replace("{q}", template.phrasing)
+        sentence = library.frames.frames[template.frame].replace("{q}", re.sub(r"\{\w+\}", "{}", template.phrasing))
         if sentence in seen:
             raise DataError(f"base templates {seen[sentence]} and {template.id} are the same sentence: {sentence!r}")
         seen[sentence] = template.id
     items: list[Item] = []
     # Conversations of the user come first: `datasets` takes the types of nested columns from the first rows of a file.
-    for source in config.sources:
-        items += [{"template_id": "", "row": json.dumps(row, ensure_ascii=False)} for row in read_source(source)]
+    for number, source in enumerate(config.sources, start=1):
+        items += [{"template_id": "", "row": json.dumps(row, ensure_ascii=False)} for row in read_source(source, number)]
     return items + [{"template_id": template.id, "row": ""} for template in templates]
 
 
@@ -144,8 +145,10 @@ def make_rows(
     if item["row"]:
         made = [json.loads(item["row"])]
     else:
-        source, template_id = _source(tools), item["template_id"]
-        made = [source.row(template_id, kind, turn, seed) for kind, turn in augmentations(template_id, count, kinds)]
+        source = _source(tools)
+        template = source.library.template(item["template_id"])
+        turns = augmentations(template, count, kinds, source.library.frames)
+        made = [source.row(template.id, kind, turn, seed) for kind, turn in turns]
     made.sort(key=lambda row: str(row["id"]))
     return [_flat(row) for row in made]
 

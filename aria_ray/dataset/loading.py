@@ -49,10 +49,13 @@ def read_library(tools: Sequence[str] = ()) -> Library:
         return library()
     ours = library()
     own: dict[str, ListedTool] = {}
+    taken = {tool.definition["function"]["name"] for tool in ours.tools.values()}
     for source in tools:
         for name, tool in own_tools(source).items():
-            if name in ours.tools or name in own:
-                raise DataError(f"dataset.tools {source}: there is a tool {name} already; give it another name")
+            shown = tool.definition["function"]["name"]
+            if shown in taken:
+                raise DataError(f"dataset.tools {source}: there is a tool {shown} already; give it another name")
+            taken.add(shown)
             own[name] = tool
     return Library((*ours.intents, *own_intents(own)), ours.frames, {**ours.tools, **own})
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
+from pydantic import BaseModel, Field, PydanticUserError, ValidationError, field_validator
 
 from aria_ray.dataset.slots import Slot
 from aria_ray.dataset.templates import OWN_DOMAIN, CallTemplate, Category, Intent, ListedTool
@@ -39,6 +40,8 @@ _UNAVAILABLE = (
     "It is about {given}. {Does}, please.",
 )
 DEFAULT_RANGE = (1, 100)
+MAX_MAGNITUDE = 1e15
+"""Of a number made up for a parameter."""
 
 
 def own_tools(source: str) -> dict[str, ListedTool]:
@@ -63,7 +66,7 @@ def tool_file(source: str) -> Path:
         return Path(source).expanduser()
     try:
         spec = importlib.util.find_spec(source)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  # looking a module up imports the packages that it is in
         raise DataError(f"dataset.tools {source} is no module ({error}); give a module on the path, or a .json file") from None
     if spec is None or spec.origin is None:
         raise DataError(f"dataset.tools {source} is no module; give a module on the path, or a .json file")
@@ -81,39 +84,87 @@ def own_intents(tools: dict[str, ListedTool]) -> Iterator[tuple[Category, Intent
 def _functions(module_name: str) -> Iterator[tuple[str, ListedTool]]:
     try:
         module: ModuleType = importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as error:
+    except Exception as error:  # noqa: BLE001  # importing runs the user's code, which may fail in any way
         raise DataError(
-            f"dataset.tools {module_name} cannot be imported ({error}); give a module on the path, or a .json file"
+            f"dataset.tools {module_name} cannot be imported ({error!r}); give a module on the path, or a .json file"
         ) from None
     for name, function in inspect.getmembers(module, inspect.isfunction):
-        if name.startswith("_") or function.__module__ != module.__name__:
+        if name.startswith("_") or name != function.__name__ or function.__module__ != module.__name__:
             continue
-        parameters = inspect.signature(function).parameters.values()
-        untyped = [parameter.name for parameter in parameters if parameter.annotation is parameter.empty]
-        if untyped or not inspect.getdoc(function):
-            what = f"parameter {untyped[0]} has no type" if untyped else "there is no docstring"
-            raise DataError(f"dataset.tools {module_name}.{name}: {what}; annotate every parameter and say what it does")
-        yield f"{module_name}:{name}", ListedTool(tool_definition(function), OWN_DOMAIN)
+        problem = _function_problem(function)
+        if problem is not None:
+            raise DataError(f"dataset.tools {module_name}.{name}: {problem}")
+        try:
+            yield f"{module_name}:{name}", ListedTool(tool_definition(function), OWN_DOMAIN)
+        except (NameError, PydanticUserError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"dataset.tools {module_name}.{name}: a type is not understood ({reason}); use JSON's types"
+            ) from None
+
+
+def _function_problem(function: Any) -> str | None:
+    """Why a function cannot be a tool, and the way out; None where it can."""
+    parameters = inspect.signature(function).parameters.values()
+    if inspect.iscoroutinefunction(function):
+        return "it is a coroutine; give an ordinary function"
+    if not inspect.getdoc(function):
+        return "there is no docstring; say what it does in its first line"
+    for parameter in parameters:
+        if parameter.annotation is parameter.empty:
+            return f"parameter {parameter.name} has no type; annotate every parameter"
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) or parameter.name.startswith("_"):
+            return f"parameter {parameter.name} cannot be given by name; use ordinary parameters"
+    return None
+
+
+class _Function(BaseModel):
+    """An OpenAI function definition that rows can be made from."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][\w-]*$")
+    description: str = Field(min_length=1)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("parameters")
+    @classmethod
+    def _is_object(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        whole = {"type": "object", "properties": {}, **parameters}
+        try:
+            Draft202012Validator.check_schema(whole)
+        except SchemaError as error:
+            raise ValueError(f"no JSON schema: {error.message}") from None
+        odd = [key for key, field in whole["properties"].items() if not (key.isidentifier() and isinstance(field, dict))]
+        if whole["type"] != "object" or odd:
+            raise ValueError(f"parameters must be an object whose properties have plain names and schemas: {odd}")
+        return whole
+
+
+class _Definition(BaseModel):
+    function: _Function
 
 
 def _simulated(path: Path) -> Iterator[tuple[str, ListedTool]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"dataset.tools {path} cannot be read as JSON ({error}); give a list of OpenAI tool definitions"
         ) from None
-    for index, item in enumerate(content if isinstance(content, list) else [content]):
+    seen: set[str] = set()
+    for index, item in enumerate(content if isinstance(content, list) else [content], start=1):
         try:
-            function = item["function"]
-            parameters = function.get("parameters") or {"type": "object", "properties": {}}
-            Draft202012Validator.check_schema(parameters)
-            shown = {"name": str(function["name"]), "description": str(function["description"]), "parameters": parameters}
-        except (KeyError, TypeError, SchemaError) as error:
-            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
-            raise DataError(f"dataset.tools {path}: tool {index + 1} is no OpenAI tool definition: {reason}") from None
+            function = _Definition.model_validate(item).function
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DataError(
+                f"dataset.tools {path}: tool {index} is no OpenAI tool definition: {where}: {first['msg']}"
+            ) from None
+        if function.name in seen:
+            raise DataError(f"dataset.tools {path}: tool {index}: there is a tool {function.name} already")
+        seen.add(function.name)
         backend = Backend(kind="reference", prefix="REF")
-        yield str(shown["name"]), ListedTool({"type": "function", "function": shown}, OWN_DOMAIN, backend)
+        yield function.name, ListedTool({"type": "function", "function": function.model_dump()}, OWN_DOMAIN, backend)
 
 
 def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
@@ -139,6 +190,14 @@ def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
             "steps": ((call,),),
             "phrasings": _sentences(_HIT, function, names),
         }
+    yield from _failing_intents(name, function, known, base, alone)
+
+
+def _failing_intents(
+    name: str, function: dict[str, Any], known: dict[str, Slot], base: Fields, alone: bool
+) -> Iterator[Fields]:
+    """Requests without a value that is needed, and without the tool being there."""
+    required = list(function["parameters"].get("required") or ())
     for key in required[: 1 if len(required) > 1 else 0]:
         rest = [other for other in required if other != key]
         words = key.replace("_", " ")
@@ -146,7 +205,7 @@ def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
             "name": f"own_{function['name']}_without_{key}",
             "scenario": "error",
             "error": "missing",
-            "ask": title,
+            "ask": base["ask"],
             "reason": f"{words} is missing",
             "listed": (name,),
             "slots": {other: known[other] for other in rest},
@@ -159,7 +218,7 @@ def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
             "name": f"no_own_{function['name']}",
             "scenario": "error",
             "error": "unavailable",
-            "ask": title,
+            "ask": base["ask"],
             "without": (name,),
             "slots": {key: known[key] for key in required},
             "answer": "No listed tool can do that.",
@@ -192,9 +251,11 @@ def _slot(field: dict[str, Any], schema: dict[str, Any]) -> Slot | None:
     return make(field) if make is not None else None
 
 
-def _number_slot(field: dict[str, Any]) -> Slot:
+def _number_slot(field: dict[str, Any]) -> Slot | None:
     low = field.get("minimum", field.get("exclusiveMinimum", DEFAULT_RANGE[0]))
     high = field.get("maximum", field.get("exclusiveMaximum", max(DEFAULT_RANGE[1], low + DEFAULT_RANGE[1])))
+    if not low <= high <= MAX_MAGNITUDE:
+        return None
     if field["type"] == "number":
         return Slot(decimal=(float(low), float(high)), digits=1)
     return Slot(integer=(int(low) + ("exclusiveMinimum" in field), int(high) - ("exclusiveMaximum" in field)))

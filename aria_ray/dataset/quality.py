@@ -192,7 +192,8 @@ def _gate_diversity(figures: Mapping[str, Any]) -> None:
     for name, (least, most) in BOUNDS.items():
         if not least <= figures[name] <= most:
             raise DataError(
-                f"{name} is {figures[name]:.3f} and must be {least} to {most}: rows are too much alike; add phrasings and slots"
+                f"{name} is {figures[name]:.3f} and must be {least} to {most}: rows are too much alike; "
+                "raise dataset.num_templates or add phrasings"
             )
 
 

@@ -160,9 +160,11 @@ def _take(
     for category, origin in kinds:
         parts: dict[Origin, float] = {"built-in": 1 - catalogue_share, "catalogue": catalogue_share}
         parts["own"] = OWN_SHARE / (1 - OWN_SHARE)
-        present = sum(parts[other] for other in parts if (category, other) in kinds)
-        if parts[origin]:
-            shares[category, origin] = CATEGORY_SHARES[category] * parts[origin] / present
+        present = [other for other in parts if (category, other) in kinds]
+        # An origin without any competitor has all of its category, whatever its part.
+        part = parts[origin] / sum(parts[other] for other in present) if len(present) > 1 else 1.0
+        if part:
+            shares[category, origin] = CATEGORY_SHARES[category] * part
     waiting = {kind: _in_frames(kinds[kind], library, seed) for kind in shares}
     taken: list[Template] = []
     for kind, count in (apportion(wanted, shares, carry) if shares else {}).items():

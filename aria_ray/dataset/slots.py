@@ -2,10 +2,12 @@
 
 import datetime
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from aria_ray.tools import reference_exists
 
 Values = dict[str, Any]
 Words = Mapping[str, tuple[str, ...]]
@@ -45,7 +47,11 @@ class Slot(BaseModel):
     email: str | None = None
     """An address for mail, made of a word of a named list."""
     pattern: str | None = None
-    """A text with digits from 1 to 9 for its `#`: `FL-####`."""
+    """A text with digits for its `#`, the first of them not 0: `FL-####`."""
+    reference: str | None = None
+    """A pattern like that, for something that simulated tools know."""
+    unknown_reference: str | None = None
+    """The same for something that they do not know."""
 
     count: tuple[int, int] = (1, 1)
     digits: int = 2
@@ -54,6 +60,9 @@ class Slot(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         kinds = [kind for kind in _DRAW if getattr(self, kind) is not None]
+        patterns = (self.pattern, self.reference, self.unknown_reference)
+        if any(pattern is not None and "#" not in pattern for pattern in patterns):
+            raise ValueError("a pattern must have a # for each digit")
         if len(kinds) != 1:
             raise ValueError(f"a slot must have exactly one of {', '.join(_DRAW)}, not {', '.join(kinds) or 'none'}")
         return self
@@ -165,7 +174,25 @@ def _email(slot: Slot, rng: random.Random, _values: Values, words: Words) -> str
 
 
 def _pattern(slot: Slot, rng: random.Random, _values: Values, _words: Words) -> str:
-    return "".join(str(rng.randint(1, 9)) if letter == "#" else letter for letter in slot.pattern or "")
+    return _digits(slot.pattern or "", rng)
+
+
+def _known(slot: Slot, rng: random.Random, _values: Values, _words: Words) -> str:
+    return next(text for text in _many(slot.reference or "", rng) if reference_exists(text))
+
+
+def _unknown(slot: Slot, rng: random.Random, _values: Values, _words: Words) -> str:
+    return next(text for text in _many(slot.unknown_reference or "", rng) if not reference_exists(text))
+
+
+def _many(pattern: str, rng: random.Random) -> Iterator[str]:
+    while True:
+        yield _digits(pattern, rng)
+
+
+def _digits(pattern: str, rng: random.Random) -> str:
+    first, rest = pattern.split("#", 1)
+    return f"{first}{rng.randint(1, 9)}" + "".join(str(rng.randint(0, 9)) if sign == "#" else sign for sign in rest)
 
 
 _DRAW: dict[str, Callable[[Slot, random.Random, Values, Words], Any]] = {
@@ -183,4 +210,6 @@ _DRAW: dict[str, Callable[[Slot, random.Random, Values, Words], Any]] = {
     "list_of": _list_of,
     "email": _email,
     "pattern": _pattern,
+    "reference": _known,
+    "unknown_reference": _unknown,
 }

@@ -11,7 +11,7 @@ from aria_ray.tools.execution import (
     find_tool,
     tool_definition,
 )
-from aria_ray.tools.simulated import Backend, canonical, schema_problem
+from aria_ray.tools.simulated import Backend, canonical, reference_exists, schema_problem
 from aria_ray.tools.values import ToolError
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "execute",
     "execute_listed",
     "find_tool",
+    "reference_exists",
     "schema_problem",
     "tool_definition",
 ]

@@ -174,8 +174,8 @@ def _execute(name: str, arguments: Mapping[str, Any], shown: Mapping[str, str]) 
         return ToolResult(True, _shown(tool(**values)))
     except ToolError as error:
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
-    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
-        if ":" not in name:  # ours say no by ToolError alone: anything else from them is a mistake of ours
+    except Exception as error:
+        if ":" not in name:  # ours say no by ToolError alone, and anything else is a mistake; others say no as they like
             raise
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
 
@@ -185,7 +185,7 @@ def _shown(value: Any) -> str:
     items = value if isinstance(value, list) else [value]
     if all(isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in items):
         return plain(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _validated(tool: Tool, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
@@ -203,7 +203,11 @@ def _validated(tool: Tool, arguments: Mapping[str, Any], shown: Mapping[str, str
 @functools.cache
 def _argument_model(function: Tool) -> type[BaseModel]:
     hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {name: (hints[name], ...) for name in inspect.signature(function).parameters}
+    parameters = inspect.signature(function).parameters
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in parameters.items()
+    }
     # Strict: the listing says number, so the text "15" is a wrong argument, as it is for a JSON schema.
     return create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 

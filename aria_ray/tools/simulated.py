@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field
+from referencing import Registry
 
 from aria_ray.grammar import ToolDefinition
 from aria_ray.tools.values import ToolError
@@ -33,7 +34,7 @@ class Backend(BaseModel):
     states: tuple[str, ...] = ()
     text: str = ""
     reference_parameter: str | None = None
-    """The parameter that names something which must exist. References that end in 0 do not."""
+    """The parameter that names something which must exist; see `reference_exists`."""
     results: dict[str, str] = Field(default_factory=dict)
     """Recorded results by arguments in canonical JSON (`canonical`)."""
 
@@ -51,14 +52,20 @@ def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
     """
     if backend.reference_parameter is not None:
         reference = str(arguments[backend.reference_parameter])
-        if reference.endswith("0"):
+        if not reference_exists(reference):
             raise ToolError(f"there is no {reference}")
     draw = int.from_bytes(hashlib.sha256(f"{name}:{canonical(arguments)}".encode()).digest()[:8], "big")
     if backend.kind == "recorded":
         if canonical(arguments) not in backend.results:
             raise ToolError(f"nothing is recorded for {canonical(arguments)}")
         return backend.results[canonical(arguments)]
-    return _ANSWERS[backend.kind](backend, draw)
+    limit = arguments.get("limit")
+    return _ANSWERS[backend.kind](backend, draw, limit if isinstance(limit, int) and limit > 0 else MAX_FOUND)
+
+
+def reference_exists(reference: str) -> bool:
+    """Whether a simulated tool knows a reference: three out of four, by hash, so that nothing in its text tells."""
+    return hashlib.sha256(f"exists:{reference}".encode()).digest()[0] % 4 != 0
 
 
 def schema_problem(definition: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
@@ -73,21 +80,24 @@ def schema_problem(definition: ToolDefinition, arguments: Mapping[str, Any]) -> 
 
 @functools.lru_cache(maxsize=4096)
 def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema))
+    # An empty registry: a schema that refers elsewhere is not fetched.
+    return Draft202012Validator(json.loads(schema), registry=Registry())
 
 
 def _reference(prefix: str, draw: int) -> str:
-    # The last digit is 1 to 9: a reference that ends in 0 does not exist.
-    return f"{prefix}-{100 + draw % 900}{1 + draw // 900 % 9}"
+    number = draw % 9000
+    while not reference_exists(f"{prefix}-{1000 + number}"):
+        number = (number + 1) % 9000
+    return f"{prefix}-{1000 + number}"
 
 
-_ANSWERS: dict[str, Callable[[Backend, int], str]] = {
-    "reference": lambda backend, draw: _reference(backend.prefix, draw),
-    "state": lambda backend, draw: backend.states[draw % len(backend.states)],
-    "found": lambda backend, draw: f"{1 + draw % MAX_FOUND}, first {_reference(backend.prefix, draw)}",
-    "listed": lambda backend, draw: ", ".join(
-        _reference(backend.prefix, draw >> 8 * shift) for shift in range(1 + draw % MAX_LISTED)
+_ANSWERS: dict[str, Callable[[Backend, int, int], str]] = {
+    "reference": lambda backend, draw, _limit: _reference(backend.prefix, draw),
+    "state": lambda backend, draw, _limit: backend.states[draw % len(backend.states)],
+    "found": lambda backend, draw, limit: f"{1 + draw % min(MAX_FOUND, limit)}, first {_reference(backend.prefix, draw)}",
+    "listed": lambda backend, draw, limit: ", ".join(
+        _reference(backend.prefix, draw >> 8 * shift) for shift in range(1 + draw % min(MAX_LISTED, limit))
     ),
-    "fixed": lambda backend, _draw: backend.text,
+    "fixed": lambda backend, _draw, _limit: backend.text,
 }
-"""Results by kind, from a number drawn by name and arguments."""
+"""Results by kind, from a number drawn by name and arguments, and the most to return."""

@@ -87,8 +87,9 @@ def test_same_seed_same_text(source, kind):
     assert len({say(source, SENTENCES[0], kind, seed)[1] for seed in range(10)}) > 5
 
 
-def test_the_plain_row_comes_first_and_every_kind_once():
-    found = augmentations("divide/1/plain", 7, KINDS)
+def test_the_plain_row_comes_first_and_every_kind_once(source):
+    template = source.library.template("end_time/1/please")
+    found = augmentations(template, 7, KINDS, source.library.frames)
     assert found[0] == ("none", 0)
     assert Counter(found) == Counter((kind, 0) for kind in ALL)
     order = [kind for kind, _ in found[1:]]
@@ -96,17 +97,35 @@ def test_the_plain_row_comes_first_and_every_kind_once():
     assert order == [*KINDS[start:], *KINDS[:start]]
 
 
-def test_kinds_come_as_often_as_each_other():
-    found = Counter(augmentations(f"template/{number}/plain", 2, KINDS)[1][0] for number in range(1200))
-    assert set(found) == set(KINDS)
-    assert all(150 < count < 250 for count in found.values())
+def test_kinds_come_as_often_as_each_other(source):
+    kinds = ("context", "noise", "tool_list", "masking")
+    families = list(source.library.families())[:1200]
+    found = Counter(augmentations(family, 2, kinds, source.library.frames)[1][0] for family in families)
+    assert set(found) == set(kinds)
+    assert all(240 < count < 360 for count in found.values())
 
 
-def test_after_every_kind_they_come_again():
-    found = augmentations("divide/1/plain", 15, KINDS)
+def test_after_every_kind_they_come_again(source):
+    template, frames = source.library.template("end_time/1/please"), source.library.frames
+    found = augmentations(template, 15, KINDS, frames)
     assert found[7:14] == [(kind, 1) for kind, _ in found[:7]]
     assert found[14] == ("none", 2)
-    assert augmentations("divide/1/plain", 3, ()) == [("none", 0), ("none", 1), ("none", 2)]
+    assert augmentations(template, 3, (), frames) == [("none", 0), ("none", 1), ("none", 2)]
+
+
+@pytest.mark.parametrize(
+    ("phrasing", "kinds"),
+    [
+        ("Halve {a}.", ["none", "formats"]),
+        ("Tell me half of {a}%.", ["none", "paraphrase"]),
+        ("Halve '{a} tell me'.", ["none"]),
+        ("Tell me {a}.", ["none", "formats", "paraphrase"]),
+    ],
+)
+def test_kinds_that_change_nothing_are_left_out(phrasing, kinds):
+    frames = FRAMES.model_copy(update={"synonyms": {"tell me": ("say",)}})
+    found = augmentations(template(phrasing), len(kinds), ("paraphrase", "formats"), frames)
+    assert sorted(kind for kind, _ in found) == sorted(kinds)
 
 
 @pytest.mark.parametrize("template_id", SENTENCES)
@@ -145,7 +164,7 @@ def test_context_puts_a_sentence_beside_the_request(source):
 
 def test_paraphrase_replaces_whole_words_only():
     assert reworded("Assume the sum.", {"sum": ("total",)}) == "Assume the total."
-    assert reworded("Summing up sums.", {"sum": ("total",)}) == "well, Summing up sums."
+    assert reworded("Summing up sums.", {"sum": ("total",)}) == "Summing up sums."
 
 
 def test_paraphrase_keeps_a_capital_and_takes_the_longest_phrase():
@@ -154,6 +173,19 @@ def test_paraphrase_keeps_a_capital_and_takes_the_longest_phrase():
 
 def test_paraphrase_leaves_values_alone():
     assert reworded("What sum is {a}?", {"sum": ("total",)}, {"a": "the sum"}) == "What total is the sum?"
+
+
+def test_what_stands_in_quotes_is_left_alone():
+    assert reworded("Write 'sum of {a}' or sum.", {"sum": ("total",)}, {"a": 7}) == "Write 'sum of 7' or total."
+    assert formatted("Sort '{a} and {b}' by {c}.", a=7, b=1200, c=1300) == "Sort '7 and 1200' by 1,300."
+    quoted = template("Replace it in 'Some Words here' please.")
+    said = {wording(quoted, {}, "noise", FRAMES, random.Random(seed)) for seed in range(50)}
+    assert len(said) > 5
+    assert all("'Some Words here'" in text for text in said)
+
+
+def test_an_apostrophe_is_no_quote():
+    assert reworded("What's the sum of Ana's and Tom's?", {"sum": ("total",)}) == "What's the total of Ana's and Tom's?"
 
 
 def test_paraphrase_replaces_at_most_two_phrases():

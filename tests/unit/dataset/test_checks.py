@@ -101,6 +101,14 @@ def test_a_thought_of_another_shape(row, thought, turn):
     assert f"thought {thought!r} has not the fixed shape" in verify(row)
 
 
+def test_a_thought_that_names_another_function(row):
+    thought = "ask: percentage; function: divide; args: 1, 2"
+    row["messages"][1]["reasoning_content"] = thought
+    assert verify(row) == [f"thought {thought!r} names divide, called is percent_of"]
+    row["messages"][1]["reasoning_content"] = "ask: percentage; function: none; reason: no tool needed"
+    assert "names no function, called is percent_of" in verify(row)[0]
+
+
 def test_a_thought_that_is_too_long(row):
     thought = "ask: percentage; function: percent_of; args: " + " ".join(["ten"] * 30)
     row["messages"][1]["reasoning_content"] = thought

@@ -125,5 +125,5 @@ def test_the_tokenizer_agrees_with_our_token_ids():
 
 def test_without_vllm_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm.parser.parser_manager", None)
-    with pytest.raises(DataError, match="vLLM is needed to prove .* install the extra cpu, cuda or rocm"):
+    with pytest.raises(DataError, match=r"vLLM is needed to prove .* install the extra cpu, cuda or rocm"):
         parsers._engine.__wrapped__()

@@ -23,7 +23,10 @@ def chosen(source):
 @pytest.fixture(scope="module")
 def rows(source, chosen):
     """Some two hundred rows from all over the templates, each under one kind of its own."""
-    return [source.row(template.id, *augmentations(template.id, 2, KINDS)[1], 0) for template in chosen[3000][::15]]
+    return [
+        source.row(template.id, *augmentations(template, 2, KINDS, source.library.frames)[1], 0)
+        for template in chosen[3000][::15]
+    ]
 
 
 def share_of(templates, names):
@@ -112,7 +115,14 @@ def test_the_catalogue_has_its_share_of_what_it_can(source, chosen):
         mixed = [template for template in mixed if template.intent.scenario == "hit"]
         found = sum(bool(template.intent.domain) for template in mixed) / len(mixed)
         assert found == pytest.approx(share, abs=0.04)
-    assert not [template for template in choose_templates(source.library, 300, 0, 0) if template.intent.domain]
+
+
+@pytest.mark.parametrize(("share", "origins"), [(0.0, {False}), (1.0, {True})])
+def test_what_only_one_origin_has_comes_from_it(source, share, origins):
+    found = choose_templates(source.library, 300, share, 0)
+    assert share_of(found, lambda template: template.category) == pytest.approx(CATEGORY_SHARES, abs=0.02)
+    both = [template for template in found if (template.category, template.split) == ("reasoning", "train")]
+    assert {bool(template.intent.domain) for template in both if template.intent.scenario == "hit"} == origins
 
 
 def test_the_choice_depends_on_the_seed_alone(source, chosen):

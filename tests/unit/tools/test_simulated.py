@@ -4,7 +4,7 @@ import re
 import pytest
 
 from aria_ray.grammar import Call
-from aria_ray.tools import Backend, ToolError, ToolResult, canonical, execute_listed, schema_problem
+from aria_ray.tools import Backend, ToolError, ToolResult, canonical, execute_listed, reference_exists, schema_problem
 from aria_ray.tools.simulated import simulate
 
 SCHEMA = {
@@ -19,6 +19,8 @@ SCHEMA = {
     "additionalProperties": False,
 }
 TOOL = {"type": "function", "function": {"name": "tool_k3", "description": "Book it.", "parameters": SCHEMA}}
+KNOWN = next(text for number in range(1000, 2000) if reference_exists(text := f"HR-{number}"))
+UNKNOWN = next(text for number in range(1000, 2000) if not reference_exists(text := f"HR-{number}"))
 REAL = {"arg_a": "city", "arg_b": "nights", "arg_c": "class", "arg_d": "room"}
 
 
@@ -50,8 +52,14 @@ def test_canonical_arguments_do_not_depend_on_their_order():
 
 def test_new_references_exist():
     found = answers(kind="reference", prefix="HR")
-    assert all(re.fullmatch(r"HR-\d{3}[1-9]", text) for text in found)
+    assert all(re.fullmatch(r"HR-[1-9]\d{3}", text) and reference_exists(text) for text in found)
     assert len(set(found)) > 400
+
+
+def test_three_of_four_references_exist_whatever_their_last_digit():
+    known = [number for number in range(1000, 10_000) if reference_exists(f"HR-{number}")]
+    assert 0.72 < len(known) / 9000 < 0.78
+    assert all(0.6 < sum(number % 10 == digit for number in known) / 900 < 0.9 for digit in range(10))
 
 
 def test_states_are_the_declared_ones():
@@ -60,15 +68,24 @@ def test_states_are_the_declared_ones():
 
 def test_found_says_how_many_and_the_first():
     found = answers(kind="found", prefix="HR")
-    assert all(re.fullmatch(r"[1-9], first HR-\d{3}[1-9]", text) for text in found)
+    assert all(re.fullmatch(r"[1-9], first HR-[1-9]\d{3}", text) for text in found)
     assert len({text[0] for text in found}) == 9
 
 
 def test_listed_gives_up_to_three_references():
     found = [text.split(", ") for text in answers(kind="listed", prefix="HR")]
     assert {len(references) for references in found} == {1, 2, 3}
-    assert all(re.fullmatch(r"HR-\d{3}[1-9]", reference) for references in found for reference in references)
+    assert all(reference_exists(reference) for references in found for reference in references)
     assert sum(len(set(references)) == len(references) for references in found) > 490
+
+
+def test_no_more_is_found_or_listed_than_the_limit():
+    calls = [{"n": number, "limit": limit} for number in range(50) for limit in range(1, 10)]
+    for arguments in calls:
+        found = simulate(Backend(kind="found", prefix="HR"), "search", arguments)
+        assert 1 <= int(found[0]) <= arguments["limit"]
+        listed = simulate(Backend(kind="listed", prefix="HR"), "list", arguments)
+        assert 1 <= len(listed.split(", ")) <= min(3, arguments["limit"])
 
 
 def test_fixed_says_its_text():
@@ -78,9 +95,9 @@ def test_fixed_says_its_text():
 @pytest.mark.parametrize("kind", ["state", "fixed"])
 def test_a_reference_that_does_not_exist_fails(kind):
     backend = Backend(kind=kind, states=("paid",), text="done", reference_parameter="room_id")
-    assert simulate(backend, "check_room", {"room_id": "HR-1231"}) in ("paid", "done")
-    with pytest.raises(ToolError, match="there is no HR-1230"):
-        simulate(backend, "check_room", {"room_id": "HR-1230"})
+    assert simulate(backend, "check_room", {"room_id": KNOWN}) in ("paid", "done")
+    with pytest.raises(ToolError, match=f"there is no {UNKNOWN}"):
+        simulate(backend, "check_room", {"room_id": UNKNOWN})
 
 
 def test_recorded_results_are_given_again_whatever_the_order():
@@ -98,7 +115,7 @@ def test_a_call_by_masked_names_gives_what_the_real_names_give():
 
 def test_failures_are_values_in_listed_names():
     backend = {"kind": "fixed", "text": "done", "reference_parameter": "city"}
-    assert run(backend, arg_a="HR-1230") == ToolResult(False, "error: there is no HR-1230")
+    assert run(backend, arg_a=UNKNOWN) == ToolResult(False, f"error: there is no {UNKNOWN}")
     assert run({"kind": "recorded"}, arg_a="x") == ToolResult(False, 'error: nothing is recorded for {"city": "x"}')
 
 

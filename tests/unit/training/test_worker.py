@@ -29,7 +29,7 @@ def dataset(tmp_path_factory):
 
 def train(dataset, folder, resume_from=None, **changes):
     """Run a worker; its model, and the checkpoints it reported in order."""
-    values = {"num_steps": 8, "tokens_per_step": 600, "max_tokens": 600, "learning_rate": 3e-3, "evaluations_per_stage": 1}
+    values = {"num_steps": 8, "tokens_per_step": 1500, "max_tokens": 1500, "learning_rate": 3e-3, "evaluations_per_stage": 1}
     config = TrainingConfig(**{**values, "evaluation_examples": 4, "lora": LoraConfig(rank=2), **changes})
     folder.mkdir()
     settings = Settings(config, "float32", prepare_base(ModelConfig(source="random:tiny")), dataset, folder / "log.jsonl")

@@ -159,4 +159,4 @@ def message_calls(message: Mapping[str, Any]) -> tuple[Call, ...]:
 
 
 def _plain(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False)

@@ -4,6 +4,7 @@ import difflib
 import functools
 import hashlib
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -191,9 +192,10 @@ def _check_fields(file: YamlFile, place: Place, text: str, allowed: Iterable[str
 
 
 def _check_unique(file: YamlFile, place: Place, intent: Intent, seen: dict[str, str]) -> None:
-    # The same sentence in two families could be trained on in one and tested in the other.
+    # The same sentence, its slots blanked, in two families could be trained on in one and tested in the other.
     keys: list[tuple[Place, str]] = [(("name",), f"intent {intent.name!r}")]
-    keys += [(("phrasings", index), f"phrasing {text.lower()!r}") for index, text in enumerate(intent.phrasings)]
+    blanked = [re.sub(r"\{\w+\}", "{}", text.lower()) for text in intent.phrasings]
+    keys += [(("phrasings", index), f"phrasing {text!r}") for index, text in enumerate(blanked)]
     for below, key in keys:
         here = (*place, *below)
         if key in seen:

@@ -40,6 +40,8 @@ _UNAVAILABLE = (
     "It is about {given}. {Does}, please.",
 )
 DEFAULT_RANGE = (1, 100)
+DEFAULT_ITEMS = (2, 3)
+"""Fewest and most entries of a list made up for a parameter."""
 MAX_MAGNITUDE = 1e15
 """Of a number made up for a parameter."""
 
@@ -123,7 +125,7 @@ class _Function(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z_][\w-]*$")
     description: str = Field(min_length=1)
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
 
     @field_validator("parameters")
     @classmethod
@@ -240,7 +242,7 @@ def _sentences(texts: tuple[str, ...], function: dict[str, Any], names: list[str
 
 def _slot(field: dict[str, Any], schema: dict[str, Any]) -> Slot | None:
     """Values of a parameter by its schema; None where none can be made up."""
-    if "$ref" in field:
+    if "$ref" in field and "examples" not in field:
         field = schema.get("$defs", {}).get(str(field["$ref"]).rsplit("/", 1)[-1], {})
     if "anyOf" in field:
         field = next((option for option in field["anyOf"] if option.get("type") != "null"), {})
@@ -254,16 +256,16 @@ def _slot(field: dict[str, Any], schema: dict[str, Any]) -> Slot | None:
 def _number_slot(field: dict[str, Any]) -> Slot | None:
     low = field.get("minimum", field.get("exclusiveMinimum", DEFAULT_RANGE[0]))
     high = field.get("maximum", field.get("exclusiveMaximum", max(DEFAULT_RANGE[1], low + DEFAULT_RANGE[1])))
-    if not low <= high <= MAX_MAGNITUDE:
+    if not low <= high <= MAX_MAGNITUDE or "multipleOf" in field:
         return None
     if field["type"] == "number":
-        return Slot(decimal=(float(low), float(high)), digits=1)
+        return Slot(decimal=(low + ("exclusiveMinimum" in field) / 10, high - ("exclusiveMaximum" in field) / 10), digits=1)
     return Slot(integer=(int(low) + ("exclusiveMinimum" in field), int(high) - ("exclusiveMaximum" in field)))
 
 
 def _text_slot(field: dict[str, Any]) -> Slot | None:
-    if "pattern" in field:
-        return None
+    if {"pattern", "minLength", "maxLength"} & set(field):
+        return None  # words drawn by chance would seldom fit
     match field.get("format"):
         case "date":
             return Slot.model_validate({"date": ("2026-01-01", "2027-12-31")})
@@ -275,11 +277,16 @@ def _text_slot(field: dict[str, Any]) -> Slot | None:
 
 
 def _list_slot(field: dict[str, Any]) -> Slot | None:
-    match (field.get("items") or {}).get("type"):
-        case "string":
-            return Slot(sample="plain", count=(2, 3))
-        case "integer" | "number":
-            return Slot(integers=DEFAULT_RANGE, count=(3, 4))
+    items = field.get("items")
+    least, most = field.get("minItems", 0), field.get("maxItems", DEFAULT_ITEMS[1])
+    if not isinstance(items, dict) or least > DEFAULT_ITEMS[0] or most < DEFAULT_ITEMS[0]:
+        return None
+    count = (DEFAULT_ITEMS[0], min(DEFAULT_ITEMS[1], most))
+    match items.get("type"):
+        case "string" if not {"enum", "pattern", "format", "minLength", "maxLength"} & set(items):
+            return Slot(sample="plain", count=count)
+        case "integer" | "number" if not {"minimum", "maximum", "enum", "multipleOf"} & set(items):
+            return Slot(integers=DEFAULT_RANGE, count=count)
     return None
 
 

@@ -86,7 +86,9 @@ class Toolboxes:
                 rest for box in boxes if needed <= set(rest := tuple(name for name in box if name not in without)) and rest
             ]
         if variant == "extended":
-            fitting = [box for box in fitting if not without & set(self.listing(box, variant).real_names)]
+            extended = [box for box in fitting if not without & set(self.listing(box, variant).real_names)]
+            # Where only what must not be there looks alike, the list stays as it is.
+            fitting, variant = (extended, variant) if extended else (fitting, "plain")
         if not fitting:
             raise DataError(
                 f"no toolbox lists {', '.join(sorted(needed)) or 'anything'} without {', '.join(sorted(without))} "
@@ -108,8 +110,8 @@ class Toolboxes:
         shown_names = [item["function"]["name"] for item in definitions]
         shown_parameters = parameters
         if variant == "masked":
-            shown_names = [f"tool_{letter}{rng.randrange(10)}" for letter in rng.sample(_LETTERS, len(names))]
-            shown_parameters = [[f"arg_{letter}" for letter in rng.sample(_LETTERS, len(own))] for own in parameters]
+            shown_names = [f"tool_{name}{rng.randrange(10)}" for name in _neutral(len(names), rng)]
+            shown_parameters = [[f"arg_{name}" for name in _neutral(len(own), rng)] for own in parameters]
         mapping: dict[str, dict[str, Any]] = {}
         for index, name in enumerate(names):
             renames = dict(zip(parameters[index], shown_parameters[index], strict=True))
@@ -141,6 +143,13 @@ class Toolboxes:
         elif unseen:
             alone: list[Box] = [(name,) for name in unseen for _ in range(BOXES_PER_TOOL)]
             self._boxes[domain, True] = _fill(alone, seen, f"unseen toolboxes:{domain}", at_least=0)
+
+
+def _neutral(count: int, rng: random.Random) -> list[str]:
+    """Different letters in any order; pairs of them where there are not enough."""
+    if count <= len(_LETTERS):
+        return rng.sample(_LETTERS, count)
+    return rng.sample([first + second for first in _LETTERS for second in _LETTERS], count)
 
 
 def _renamed(definition: ToolDefinition, name: str, renames: dict[str, str]) -> ToolDefinition:

@@ -70,7 +70,7 @@ DEFINITIONS = [
             },
         },
     },
-    {"type": "function", "function": {"name": "court_state", "description": "State of {courts}.", "parameters": None}},
+    {"type": "function", "function": {"name": "court_state", "description": "State of {courts}."}},
 ]
 
 
@@ -226,7 +226,11 @@ def test_a_module_that_is_not_there():
     ("text", "rule"),
     [
         ('def f(a) -> int:\n    """Do."""\n    return 1\n', r"other_tools_for_tests.f: parameter a has no type; annotate"),
-        ("def f(a: int) -> int:\n    return 1\n", r"other_tools_for_tests.f: there is no docstring; annotate"),
+        ("def f(a: int) -> int:\n    return 1\n", r"other_tools_for_tests.f: there is no docstring; say what it does"),
+        ('def f(*a: int) -> int:\n    """Do."""\n    return 1\n', r"f: parameter a cannot be given by name"),
+        ('async def f(a: int) -> int:\n    """Do."""\n    return 1\n', r"f: it is a coroutine; give an ordinary function"),
+        ('def f(a: "Nope") -> int:\n    """Do."""\n    return 1\n', r"f: a type is not understood \(.*Nope"),
+        ("raise RuntimeError('no luck')\n", r"cannot be imported \(.*no luck"),
         ("x = 1\n", r"other_tools_for_tests has no tools; give typed public functions"),
         ("from json import dumps\n", r"other_tools_for_tests has no tools"),
         ("def f(:\n", r"other_tools_for_tests cannot be imported \(.*invalid syntax"),
@@ -242,11 +246,20 @@ def test_a_module_with_something_wrong(tmp_path, monkeypatch, text, rule):
     [
         ("{", "cannot be read as JSON .*give a list of OpenAI tool definitions"),
         ("[]", "has no tools"),
-        ([{"name": "x"}], "tool 1 is no OpenAI tool definition: 'function' is missing"),
-        ([definition({}, description="x"), {"function": {"description": "x"}}], "tool 2 is no OpenAI .*: 'name' is missing"),
-        ([{"function": {"name": "x"}}], "tool 1 is no OpenAI tool definition: 'description' is missing"),
-        ([definition({}, parameters={"type": 5})], "tool 1 is no OpenAI tool definition: 5 is not valid"),
-        (["x"], "tool 1 is no OpenAI tool definition: string indices"),
+        ([{"name": "x"}], "tool 1 is no OpenAI tool definition: function: Field required"),
+        (
+            [definition({}, description="x"), {"function": {"description": "x"}}],
+            "tool 2 is no OpenAI .*: function.name: Field required",
+        ),
+        ([{"function": {"name": "x"}}], "tool 1 is no OpenAI tool definition: function.description: Field required"),
+        (
+            [definition({}, parameters={"type": 5})],
+            "tool 1 is no OpenAI tool definition: function.parameters: .*no JSON schema: 5 is not",
+        ),
+        ([definition({"a b": {"type": "integer"}})], "function.parameters: .*plain names"),
+        ([definition({}, name="get it")], "tool 1 is no OpenAI tool definition: function.name: String should match"),
+        ([definition({}), definition({})], "tool 2: there is a tool mine already"),
+        (["x"], "tool 1 is no OpenAI tool definition: .*Input should be a valid dictionary"),
     ],
 )
 def test_a_file_with_something_wrong(tmp_path, content, rule):
@@ -266,6 +279,13 @@ def test_a_name_that_is_taken(tmp_path):
         path = write_json(tmp_path, definition({"n": {"type": "integer"}}, name=name))
         with pytest.raises(DataError, match=f"other.json: there is a tool {name} already; give it another name"):
             read_library((path,))
+
+
+def test_a_name_that_two_modules_have(tmp_path, monkeypatch):
+    text = 'def f(a: int) -> int:\n    """Do."""\n    return a\n'
+    names = tuple(write_module(tmp_path, monkeypatch, text, name) for name in ("first_for_tests", "second_for_tests"))
+    with pytest.raises(DataError, match="second_for_tests: there is a tool f already"):
+        read_library(names)
 
 
 def test_a_source_that_is_given_twice(folder):

@@ -10,7 +10,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from aria_ray.dataset.catalogue import Actions, Domain, catalogue_intents, catalogue_tools
+from aria_ray.dataset.catalogue import Actions, Domain, catalogue_tools
+from aria_ray.dataset.catalogue_intents import catalogue_intents
 from aria_ray.dataset.own_tools import own_intents, own_tools
 from aria_ray.dataset.slots import Values, Words, draw_values
 from aria_ray.dataset.templates import (

@@ -1,6 +1,7 @@
 """Which base templates a dataset takes, and the row each one gives. Nothing here depends on the worker that runs it."""
 
 import functools
+import itertools
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
@@ -168,11 +169,9 @@ def _take(
     waiting = {kind: _in_frames(kinds[kind], library, seed) for kind in shares}
     taken: list[Template] = []
     for kind, count in (apportion(wanted, shares, carry) if shares else {}).items():
-        for _ in range(count):
-            taken += [template for template in [next(waiting[kind], None)] if template is not None]
+        taken += itertools.islice(waiting[kind], count)
     for templates in waiting.values():
-        while len(taken) < wanted and (template := next(templates, None)) is not None:
-            taken.append(template)
+        taken += itertools.islice(templates, wanted - len(taken))
     return taken
 
 

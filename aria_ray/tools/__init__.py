@@ -3,12 +3,10 @@
 from aria_ray.tools.execution import (
     ERROR_PREFIX,
     TOOLS,
-    Tool,
     ToolResult,
     argument_problem,
     execute,
     execute_listed,
-    find_tool,
     tool_definition,
 )
 from aria_ray.tools.simulated import Backend, canonical, reference_exists, schema_problem
@@ -18,14 +16,12 @@ __all__ = [
     "ERROR_PREFIX",
     "TOOLS",
     "Backend",
-    "Tool",
     "ToolError",
     "ToolResult",
     "argument_problem",
     "canonical",
     "execute",
     "execute_listed",
-    "find_tool",
     "reference_exists",
     "schema_problem",
     "tool_definition",

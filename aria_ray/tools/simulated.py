@@ -54,11 +54,12 @@ def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
         reference = str(arguments[backend.reference_parameter])
         if not reference_exists(reference):
             raise ToolError(f"there is no {reference}")
-    draw = int.from_bytes(hashlib.sha256(f"{name}:{canonical(arguments)}".encode()).digest()[:8], "big")
+    given = canonical(arguments)
     if backend.kind == "recorded":
-        if canonical(arguments) not in backend.results:
-            raise ToolError(f"nothing is recorded for {canonical(arguments)}")
-        return backend.results[canonical(arguments)]
+        if given not in backend.results:
+            raise ToolError(f"nothing is recorded for {given}")
+        return backend.results[given]
+    draw = int.from_bytes(hashlib.sha256(f"{name}:{given}".encode()).digest()[:8], "big")
     limit = arguments.get("limit")
     return _ANSWERS[backend.kind](backend, draw, limit if isinstance(limit, int) and limit > 0 else MAX_FOUND)
 

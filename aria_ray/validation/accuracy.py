@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import jsonschema
-
 from aria_ray.grammar import MARKERS, Call, is_thought, message_calls
-from aria_ray.tools import execute_listed
+from aria_ray.tools import execute_listed, schema_problem
 from aria_ray.validation.client import Client, RequestFailure
 
 Outcome = Literal["correct", "wrong", "malformed", "request_failed"]
@@ -100,11 +98,9 @@ def is_compliant(case: Mapping[str, Any], rounds: Sequence[Sequence[Call]]) -> b
     """Whether tools are called exactly when the reference calls any, each one listed and given valid arguments."""
     if bool(rounds) != bool(expected_rounds(case)):
         return False
-    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in case["tools"]}
+    tools = {tool["function"]["name"]: tool for tool in case["tools"]}
     return all(
-        call.name in schemas and jsonschema.Draft202012Validator(schemas[call.name]).is_valid(dict(call.arguments))
-        for calls in rounds
-        for call in calls
+        call.name in tools and schema_problem(tools[call.name], call.arguments) is None for calls in rounds for call in calls
     )
 
 

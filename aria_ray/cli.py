@@ -13,6 +13,7 @@ import yaml
 
 from aria_ray.config import RunConfig, load_config
 from aria_ray.errors import AriaError
+from aria_ray.hardware.amd import check_environment
 
 DEFAULT_RECIPE = "laptop"
 DEFAULT_OUT = Path("aria_llama_final_output")
@@ -45,6 +46,7 @@ def run(
 ) -> None:
     """Everything, in order: dataset, training, endpoint, proof. Finished stages are reused."""
     recipe, config = _resolve(arguments)
+    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
     from aria_ray import pipeline
     from aria_ray.report import render_text
     from aria_ray.terminal import Terminal
@@ -61,6 +63,7 @@ def run(
 def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """The dataset stage."""
     _, config = _resolve(arguments)
+    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
@@ -74,6 +77,7 @@ def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """The training stage; the dataset must be there."""
     _, config = _resolve(arguments)
+    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
@@ -88,6 +92,7 @@ def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """Serve the trained model until Ctrl-C; training must be done."""
     _, config = _resolve(arguments)
+    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
     from aria_ray import pipeline
     from aria_ray.serving.deploy import check_port
     from aria_ray.terminal import Terminal
@@ -105,6 +110,7 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 def validate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """The validation stage, against a live endpoint; training must be done."""
     _, config = _resolve(arguments)
+    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
@@ -119,6 +125,7 @@ def validate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 def report(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """Write the report again from the finished stages, and print it."""
     recipe, config = _resolve(arguments)
+    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
     from aria_ray import pipeline
     from aria_ray.report import render_text
 

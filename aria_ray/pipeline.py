@@ -35,8 +35,8 @@ from aria_ray.validation.validate import measure_quality, measure_speed, read_ca
 
 STAGES = ("dataset", "training", "validation")
 DATASET, MODEL = "final_dataset.jsonl", "production_model.ckpt"
-CHECKPOINTS = "ray_train"
-"""Ray Train's own folder, which is of no use once training is finished."""
+CHECKPOINTS = "checkpoints"
+"""Folder of the training stage that is of no use once training is finished."""
 
 
 def run(config: RunConfig, recipe: str, out: Path, terminal: Terminal) -> Report:
@@ -228,7 +228,7 @@ def _stage(
         with Sampler() as sampler:
             facts = produce(directory)
     except AriaError:
-        if not any(directory.glob(f"{CHECKPOINTS}/checkpoint_*")):  # nothing to go on from: the mended input starts anew
+        if not any(directory.glob(f"{CHECKPOINTS}/step-*")):  # nothing to go on from: the mended input starts anew
             shutil.rmtree(directory)
         raise
     manifest = Manifest(
@@ -284,15 +284,16 @@ def _publish(source: Path, target: Path) -> None:
 
 def _training_progress(num_steps: int, update: Callable[[float, float, str], None]) -> Callable[[dict[str, Any]], None]:
     """Turn the training log into progress: steps done, stage, loss, held-out accuracy."""
-    done, what, held_out = 0, "", ""
+    what, held_out = "", ""
 
     def on_event(event: dict[str, Any]) -> None:
-        nonlocal done, what, held_out
+        nonlocal what, held_out
         if event["event"] == "step":
-            done += 1
             what = f"{event['stage']} loss {event['loss']:.3f}"
         elif event["event"] == "evaluation":
             held_out = f", held-out {event['stage_accuracy']:.0%}"
-        update(done, num_steps, what + held_out)
+        done = event.get("total_steps")
+        if done is not None:  # with stages that were tried again they may be more than planned
+            update(done, max(done, num_steps), what + held_out)
 
     return on_event

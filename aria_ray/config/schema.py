@@ -63,6 +63,17 @@ class LoraConfig(Section):
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+class LossWeights(Section):
+    """How much a token counts in the loss, by what it belongs to."""
+
+    thinking: float = Field(default=1.0, ge=0)
+    """The thought, with its markers."""
+    tool_call: float = Field(default=1.0, gt=0)
+    """What follows the thought in a turn that calls."""
+    answer: float = Field(default=1.0, gt=0)
+    """What follows the thought in a turn that answers."""
+
+
 class StageConfig(Section):
     """One curriculum stage."""
 
@@ -91,6 +102,8 @@ class TrainingConfig(Section):
     num_workers: int = Field(default=1, gt=0)
     cpus_per_worker: int = Field(default=2, gt=0)
     use_gpu: bool = False
+    order: Literal["staged", "shuffled"] = "staged"
+    """Shuffled gives every stage rows of all difficulties: the control that tells whether staging helps."""
     num_steps: int = Field(gt=0)
     """Optimizer steps over all stages."""
     tokens_per_step: int = Field(gt=0)
@@ -102,11 +115,19 @@ class TrainingConfig(Section):
     """Share of a stage's steps spent warming up."""
     replay_share: Share = Field(default=0.1, ge=0, lt=1)
     """Share of a stage's examples drawn from earlier stages."""
+    optimizer_between_stages: Literal["continue", "restart"] = "continue"
+    """Whether the optimizer's averages live on into the next stage."""
+    loss_weights: LossWeights = LossWeights()
     evaluations_per_stage: int = Field(default=2, gt=0)
     evaluation_examples: int = Field(default=64, gt=0)
     patience: int = Field(default=2, gt=0)
     """Evaluations without improvement after which a stage ends early."""
+    gate_retries: int = Field(default=1, ge=0)
+    """How often a stage whose gate fails is trained again, from the best checkpoint and at half the learning rate."""
     on_gate_failure: Literal["continue", "stop"] = "continue"
+    """What follows when a gate has failed and its retries are used up."""
+    checkpoint_every_steps: int = Field(default=50, gt=0)
+    """Optimizer steps between checkpoints; there is one after every evaluation too."""
     lora: LoraConfig = LoraConfig()
     stages: tuple[StageConfig, ...] = DEFAULT_STAGES
 

@@ -27,6 +27,7 @@ from ray import serve
 import aria_ray
 from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
+from aria_ray.hardware.amd import check_gpus_counted
 from aria_ray.serving.app import IMPORT_PATH, build_app, check_args
 
 APP = "aria"
@@ -72,12 +73,14 @@ def serve_model(
     on this machine that stay are killed.
 
     Raises:
+        AriaError: Ray counts none of the GPUs that are there.
         ServingError: the config, the model or the port cannot be used (nothing is deployed then), or the engine fails to
             start or to answer within `config.ready_timeout_s`.
     """
     report = on_progress or (lambda _line: None)
     options, args = _read(config, model, served_name, base)
-    check_args(args)
+    if check_args(args).accelerator == "gpu":
+        check_gpus_counted(ray.cluster_resources().get("GPU", 0))
     running = bool(serve.status().proxies)
     _check_free(config, running)
     mark = uuid.uuid4().hex

@@ -1,7 +1,8 @@
 """Packing: sequences that begin alike share their beginning in one row, and the result is exactly as if they did not.
 
-A packed row is a prefix tree of sequences laid out flat. A token attends to its ancestors in the tree and to itself, and its
-position is its depth, so each sequence sees what it would see alone. Rows of one tool list share the whole list.
+A packed row is a prefix tree of sequences laid out flat, each token before its descendants. A token attends to its ancestors in
+the tree and to itself, and its position is its depth, so each sequence sees what it would see alone. Rows of one tool list
+share the whole list. (Prefix sharing in training: arXiv 2410.20305, 2506.05433.)
 
     T = tokens of a packed row, S = supervised positions
 """
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aria_ray.config.schema import LossWeights
 from aria_ray.training.tokens import TurnTokens
+
+EVEN = LossWeights()
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class Pack:
 
     input_ids: Tensor  # (T,) int64
     position_ids: Tensor  # (T,) int64, depth in the prefix tree
-    attention_mask: Tensor  # (T, T) bool, True where the row's token may look at the column's
+    subtree_end: Tensor  # (T,) int64, index after the token's last descendant
     predict_from: Tensor  # (S,) int64, index of the token whose hidden state predicts the target
     targets: Tensor  # (S,) int64, token ids
+    weights: Tensor  # (S,) float32, of the targets in the loss
     turn_index: Tensor  # (S,) int64, index into `turns`
     is_decision: Tensor  # (S,) bool, whether the target belongs to the decision part of its turn
     turns: tuple[TurnTokens, ...]
+    loss_weights: LossWeights
     num_unshared_tokens: int
     """Tokens that the same sequences would take one by one."""
 
@@ -41,58 +47,82 @@ class Pack:
         """Supervised positions."""
         return len(self.targets)
 
+    @property
+    def weight(self) -> float:
+        """Sum of the targets' weights: what the loss is divided by."""
+        return float(self.weights.sum())
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """(T, T) bool, True where the row's token may look at the column's: at itself and at what it descends from."""
+        index = torch.arange(self.num_tokens)
+        return (index[None, :] <= index[:, None]) & (index[:, None] < self.subtree_end[None, :])
+
 
 def shared_length(left: Sequence[int], right: Sequence[int]) -> int:
     """How many leading tokens two sequences have in common."""
-    length = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        length += 1
-    return length
+    low, high = 0, min(len(left), len(right))
+    while low < high:  # by halves: comparing slices is many times faster than comparing tokens one by one
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
-def pack(turns: Sequence[TurnTokens]) -> Pack:
+def pack(turns: Sequence[TurnTokens], loss_weights: LossWeights = EVEN) -> Pack:
     """Lay sequences out as one prefix tree."""
     # In sorted order the longest beginning shared with any earlier sequence is shared with the one just before.
     ordered = sorted(turns, key=lambda turn: turn.ids)
     ids: list[int] = []
     positions: list[int] = []
-    segments: list[tuple[int, int, list[int]]] = []  # start, end, indices of the ancestors
+    ends: list[int] = []
     predict_from: list[int] = []
     targets: list[int] = []
+    weights: list[float] = []
     owners: list[int] = []
     decisions: list[bool] = []
     path: list[int] = []  # index in the row of each token of the current sequence
     previous: Sequence[int] = ()
     for owner, turn in enumerate(ordered):
         shared = shared_length(previous, turn.ids)
-        start, path = len(ids), path[:shared]
+        path = [*path[:shared], *range(len(ids), len(ids) + len(turn.ids) - shared)]
         ids += turn.ids[shared:]
         positions += range(shared, len(turn.ids))
-        segments.append((start, len(ids), list(path)))
-        path += range(start, len(ids))
+        ends += [0] * (len(ids) - len(ends))
+        for index in path:
+            ends[index] = len(ids)
+        said = loss_weights.tool_call if turn.calls else loss_weights.answer
         for depth in range(turn.num_prompt, len(turn.ids)):
             predict_from.append(path[depth - 1])
             targets.append(turn.ids[depth])
+            weights.append(loss_weights.thinking if depth < turn.thought_end else said)
             owners.append(owner)
             decisions.append(turn.decision[0] <= depth < turn.decision[1])
         previous = turn.ids
-    mask = torch.zeros(len(ids), len(ids), dtype=torch.bool)
-    for start, end, ancestors in segments:
-        mask[start:end, ancestors] = True
-        mask[start:end, start:end] = torch.ones(end - start, end - start, dtype=torch.bool).tril()
     return Pack(
         input_ids=torch.tensor(ids),
         position_ids=torch.tensor(positions),
-        attention_mask=mask,
+        subtree_end=torch.tensor(ends),
         predict_from=torch.tensor(predict_from),
         targets=torch.tensor(targets),
+        weights=torch.tensor(weights, dtype=torch.float32),
         turn_index=torch.tensor(owners),
         is_decision=torch.tensor(decisions, dtype=torch.bool),
         turns=tuple(ordered),
+        loss_weights=loss_weights,
         num_unshared_tokens=sum(len(turn.ids) for turn in ordered),
     )
+
+
+def halves(whole: Pack) -> list[Pack]:
+    """The turns of a pack in two packs of about half its tokens; the pack itself where it holds one turn."""
+    if len(whole.turns) == 1:
+        return [whole]
+    lengths = [len(turn.ids) for turn in whole.turns]
+    middle = min(range(1, len(lengths)), key=lambda cut: abs(sum(lengths[:cut]) - sum(lengths[cut:])))
+    return [pack(whole.turns[:middle], whole.loss_weights), pack(whole.turns[middle:], whole.loss_weights)]
 
 
 def group_turns(turns: Sequence[TurnTokens], max_tokens: int, rng: random.Random) -> list[list[TurnTokens]]:

@@ -38,21 +38,25 @@ def stage_steps(config: TrainingConfig) -> list[int]:
     return [end - start for start, end in itertools.pairwise(edges)]
 
 
-def stage_packs(turns: Sequence[TurnTokens], stage: int, num_steps: int, config: TrainingConfig) -> list[list[Pack]]:
+def stage_packs(
+    turns: Sequence[TurnTokens], stage: int, num_steps: int, config: TrainingConfig, attempt: int = 0
+) -> list[list[Pack]]:
     """The packs of each optimizer step of a stage: turns of its own difficulty, with a share of earlier ones replayed.
 
-    Stage s (from 0) introduces difficulty s + 1; the last stage introduces all that is left. Passes over the data repeat, in
-    another order and company, until the steps are full.
+    Stage s (from 0) introduces difficulty s + 1; the last stage introduces all that is left. Difficulty says which scenarios
+    (`dataset.scenarios.difficulty`): calls and answers first, then errors, then several calls. With `order: shuffled` every
+    stage has turns of all difficulties. Passes over the data repeat, in another order and company, until the steps are full.
+
+    Raises:
+        TrainingError: there are no turns for the stage.
     """
-    last = stage == len(config.stages) - 1
-    own = [turn for turn in turns if turn.difficulty == stage + 1 or (last and turn.difficulty > stage)]
-    earlier = [turn for turn in turns if turn.difficulty <= stage]
+    own, earlier = _stage_turns(turns, stage, config)
     if not own:
         raise TrainingError(
             f"curriculum stage '{config.stages[stage].name}' has no training examples of difficulty {stage + 1}; "
             "raise dataset.num_templates"
         )
-    rng = random.Random(f"{config.seed}:{stage}")
+    rng = random.Random(f"{config.seed}:{stage}" + (f":{attempt}" if attempt else ""))
     steps: list[list[Pack]] = []
     current: list[Pack] = []
     size = 0
@@ -60,7 +64,7 @@ def stage_packs(turns: Sequence[TurnTokens], stage: int, num_steps: int, config:
         num_replayed = round(len(own) * config.replay_share / (1 - config.replay_share)) if earlier else 0
         replayed = [rng.choice(earlier) for _ in range(num_replayed)]
         for group in group_turns(own + replayed, config.max_tokens, rng):
-            packed = pack(group)
+            packed = pack(group, config.loss_weights)
             if current and size + packed.num_tokens > config.tokens_per_step:
                 steps.append(current)
                 current, size = [], 0
@@ -69,6 +73,15 @@ def stage_packs(turns: Sequence[TurnTokens], stage: int, num_steps: int, config:
             current.append(packed)
             size += packed.num_tokens
     return steps
+
+
+def _stage_turns(turns: Sequence[TurnTokens], stage: int, config: TrainingConfig) -> tuple[list[TurnTokens], list[TurnTokens]]:
+    """A stage's own turns, and those that it may replay."""
+    if config.order == "shuffled":
+        return list(turns), []
+    last = stage == len(config.stages) - 1
+    own = [turn for turn in turns if turn.difficulty == stage + 1 or (last and turn.difficulty > stage)]
+    return own, [turn for turn in turns if turn.difficulty <= stage]
 
 
 def gate(stage: StageConfig, accuracy: float) -> GateResult:

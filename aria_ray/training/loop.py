@@ -4,30 +4,44 @@ T = tokens of a packed row, S = supervised positions, H = hidden size, V = vocab
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from aria_ray.errors import TrainingError
-from aria_ray.training.batch import Pack
+from aria_ray.training.batch import Pack, halves
 from aria_ray.training.curriculum import Evaluation
 from aria_ray.training.model import hidden_states, output_head, trainable_parameters
 from aria_ray.training.settings import SumOverWorkers
 
 MAX_GRADIENT_NORM = 1.0
+LOGIT_ROWS = 256
+"""Supervised positions whose logits are held at a time: 50 MB of them with 49,000 tokens in the vocabulary."""
 
 
-def supervised_logits(model: nn.Module, pack: Pack, device: torch.device) -> Tensor:
-    """Logits (S, V) at the supervised positions only: the output head is a fifth of a 135M model's work per token."""
-    hidden = hidden_states(
-        model,
-        pack.input_ids.to(device)[None],  # (1, T)
-        pack.attention_mask.to(device)[None, None],  # (1, 1, T, T)
-        pack.position_ids.to(device)[None],  # (1, T)
-    )[0]  # (T, H)
-    return output_head(model)(hidden[pack.predict_from.to(device)])  # (S, V)
+def supervised_states(model: nn.Module, pack: Pack) -> Tensor:
+    """Hidden states (S, H) of the supervised positions, which alone the output head needs to see."""
+    device = next(model.parameters()).device
+    hidden = hidden_states(model, pack)[0]  # (T, H)
+    return hidden.index_select(0, pack.predict_from.to(device))
+
+
+def backward(model: nn.Module, pack: Pack, scale: float) -> Tensor:
+    """Add `scale` times the gradient of the pack's weighted summed cross entropy; returns `scale` times that sum.
+
+    The output head and the loss run forward and backward chunk by chunk, so logits (S, V) are never there whole.
+    """
+    states = supervised_states(model, pack)
+    leaf = states.detach().requires_grad_()
+    total = torch.zeros((), device=leaf.device, dtype=torch.float64)
+    for rows in _chunks(pack.num_targets):
+        loss = scale * _loss_sum(output_head(model)(leaf[rows]), pack, rows)
+        loss.backward()
+        total += loss.detach()
+    states.backward(leaf.grad)
+    return total
 
 
 def train_step(
@@ -36,64 +50,117 @@ def train_step(
     packs: Sequence[Pack],
     rate: float,
     sum_over_workers: SumOverWorkers,
+    on_out_of_memory: Callable[[int], None],
 ) -> float:
-    """One step over this worker's packs at learning rate `rate`. Returns the mean loss per target over all workers, in nats.
+    """One step over this worker's packs at learning rate `rate`. Returns the mean loss per weighted target over all workers.
 
-    The loss is normalised by the targets of all workers, so it does not depend on how packs are dealt out.
+    The loss, in nats, is normalised by the target weights of all workers, so it does not depend on how packs are dealt out.
+    Where memory does not suffice for a pack, `on_out_of_memory` gets its tokens and the packs are halved: the same turns and
+    the same gradient, accumulated in smaller parts. No worker waits for another meanwhile, so one alone may do this.
 
     Raises:
-        TrainingError: the loss is not finite. Weights are as before the step.
+        TrainingError: the loss is not finite, or one example alone does not fit into memory. Weights are as before the step.
     """
     device = next(model.parameters()).device
-    num_targets = sum_over_workers(torch.tensor(float(sum(pack.num_targets for pack in packs)), device=device)).item()
-    optimizer.zero_grad(set_to_none=False)
-    total = torch.zeros((), device=device)
-    for pack in packs:
-        logits = supervised_logits(model, pack, device).float()
-        loss = functional.cross_entropy(logits, pack.targets.to(device), reduction="sum") / num_targets
-        loss.backward()
-        total += loss.detach()
-    loss_value = float(sum_over_workers(total))
-    if not math.isfinite(loss_value):
-        raise TrainingError(f"loss is {loss_value}, must be finite; lower training.learning_rate (now {rate:.2e})")
+    weight = sum_over_workers(torch.tensor(sum(pack.weight for pack in packs), device=device)).item()
+    total = None
+    while total is None:
+        optimizer.zero_grad(set_to_none=False)
+        total = _accumulated(model, packs, 1 / weight)
+        if total is None:
+            on_out_of_memory(max(pack.num_tokens for pack in packs))
+            packs = _smaller(packs)
+    loss = float(sum_over_workers(total))
+    if not math.isfinite(loss):
+        raise TrainingError(f"loss is {loss}, must be finite; lower training.learning_rate (now {rate:.2e})")
     parameters = list(trainable_parameters(model).values())
-    for parameter in parameters:
-        if parameter.grad is None:  # a worker whose share of the packs was empty
-            parameter.grad = torch.zeros_like(parameter)
-        parameter.grad = sum_over_workers(parameter.grad)
+    _sum_gradients(parameters, sum_over_workers)
     torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
-    return loss_value
+    return loss
 
 
-def evaluate(model: nn.Module, packs: Sequence[Pack], stage: int) -> Evaluation:
-    """Teacher-forced exact match of decisions on held-out packs.
+def evaluate(model: nn.Module, packs: Sequence[Pack], stage: int, sum_over_workers: SumOverWorkers) -> Evaluation:
+    """Teacher-forced exact match of decisions on this worker's held-out packs, summed over all workers.
 
     A turn counts if the most likely token equals the target at every position of its decision. That is the same as greedy
-    decoding producing the decision after the reference's topic: it leaves the reference where the argmax first differs.
+    decoding producing the decision after the reference's topic: it leaves the reference where the argmax first differs. So
+    one forward pass, without generating, gives the strict share of turns that would be decided right.
     """
     model.eval()
-    device = next(model.parameters()).device
     right: list[bool] = []
     difficulty: list[int] = []
-    loss, num_targets = 0.0, 0
-    for pack in packs:
-        with torch.no_grad():
-            logits = supervised_logits(model, pack, device).float()
-        targets = pack.targets.to(device)
-        loss += functional.cross_entropy(logits, targets, reduction="sum").item()
-        num_targets += pack.num_targets
-        wrong = (logits.argmax(-1) != targets).cpu() & pack.is_decision
-        failed = set(pack.turn_index[wrong].tolist())
-        right += [index not in failed for index in range(len(pack.turns))]
-        difficulty += [turn.difficulty for turn in pack.turns]
+    loss, weight = 0.0, 0.0
+    with torch.no_grad():
+        for pack in packs:
+            states = supervised_states(model, pack)
+            wrong = []
+            for rows in _chunks(pack.num_targets):
+                logits = output_head(model)(states[rows])
+                loss += _loss_sum(logits, pack, rows).item()
+                wrong.append((logits.argmax(-1) != pack.targets[rows].to(logits.device)).cpu())
+            weight += pack.weight
+            failed = set(pack.turn_index[torch.cat(wrong) & pack.is_decision].tolist())
+            right += [index not in failed for index in range(len(pack.turns))]
+            difficulty += [turn.difficulty for turn in pack.turns]
     model.train()
     met = [ok for ok, level in zip(right, difficulty, strict=True) if level <= stage + 1]
+    mine = [sum(met), len(met), sum(right), len(right), loss, weight]
+    device = next(model.parameters()).device
+    sums = sum_over_workers(torch.tensor(mine, dtype=torch.float64, device=device)).tolist()
     return Evaluation(
-        stage_accuracy=sum(met) / len(met) if met else 0.0,
-        accuracy=sum(right) / len(right),
-        loss=loss / num_targets,
-        num_turns=len(right),
+        stage_accuracy=sums[0] / sums[1] if sums[1] else 0.0,
+        accuracy=sums[2] / sums[3],
+        loss=sums[4] / sums[5],
+        num_turns=int(sums[3]),
     )
+
+
+def _accumulated(model: nn.Module, packs: Sequence[Pack], scale: float) -> Tensor | None:
+    """The scaled loss of the packs, their gradients added up; None where memory did not suffice."""
+    total = torch.zeros((), device=next(model.parameters()).device, dtype=torch.float64)
+    try:
+        for pack in packs:
+            total += backward(model, pack, scale)
+    except (MemoryError, RuntimeError) as error:  # torch has a class of its own for GPUs only
+        memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not memory:
+            raise
+        return None
+    return total
+
+
+def _smaller(packs: Sequence[Pack]) -> list[Pack]:
+    smaller = [half for whole in packs for half in halves(whole)]
+    if len(smaller) == len(packs):
+        tokens = max(pack.num_tokens for pack in packs)
+        raise TrainingError(
+            f"one example of {tokens} tokens does not fit into memory; lower training.max_tokens to less than that, "
+            "which leaves such examples out"
+        )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return smaller
+
+
+def _chunks(num_rows: int) -> Iterator[slice]:
+    return (slice(start, start + LOGIT_ROWS) for start in range(0, num_rows, LOGIT_ROWS))
+
+
+def _loss_sum(logits: Tensor, pack: Pack, rows: slice) -> Tensor:
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    losses = functional.cross_entropy(logits, pack.targets[rows].to(logits.device), reduction="none")
+    return (losses * pack.weights[rows].to(logits.device)).sum()
+
+
+def _sum_gradients(parameters: Sequence[nn.Parameter], sum_over_workers: SumOverWorkers) -> None:
+    """One sum for all gradients: many small ones would take longer to start than to do."""
+    for parameter in parameters:
+        if parameter.grad is None:  # a worker whose share of the packs was empty
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = sum_over_workers(torch.cat([gradient.flatten() for gradient in gradients]))
+    for gradient, summed in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(summed.view_as(gradient))

@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
@@ -15,6 +16,9 @@ from aria_ray.artifacts import write_json
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
+from aria_ray.training.attention import attention_arguments
+from aria_ray.training.batch import Pack
+from aria_ray.training.lora import MergedLoraLinear
 
 MERGED_FROM = "merged_from.json"
 """Says which training a merged model directory comes from."""
@@ -80,17 +84,16 @@ def add_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, conf
     if not model.config.tie_word_embeddings:
         trainable["lm_head"] = control
     torch.manual_seed(seed)
-    return get_peft_model(
-        model,
-        PeftLoraConfig(
-            task_type="CAUSAL_LM",
-            r=config.rank,
-            lora_alpha=config.alpha,
-            lora_dropout=config.dropout,
-            target_modules=list(config.target_modules),
-            trainable_token_indices=trainable,
-        ),
+    lora = PeftLoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.target_modules),
+        trainable_token_indices=trainable,
     )
+    lora._register_custom_module({nn.Linear: MergedLoraLinear})  # PEFT's documented way to bring a layer of one's own
+    return get_peft_model(model, lora)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -98,13 +101,15 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def hidden_states(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor) -> Tensor:
-    """Last hidden states (B, T, H); the output head is left to the caller, who needs it at few positions only."""
-    return (
-        _causal_lm(model)
-        .model(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False)
-        .last_hidden_state
-    )
+def hidden_states(model: nn.Module, pack: Pack) -> Tensor:
+    """Last hidden states (1, T, H) of a packed row. The output head is left to the caller: it needs few of them."""
+    causal = _causal_lm(model)
+    return causal.model(
+        input_ids=pack.input_ids.to(causal.device)[None],  # (1, T)
+        position_ids=pack.position_ids.to(causal.device)[None],  # (1, T)
+        use_cache=False,
+        **attention_arguments(pack, causal),
+    ).last_hidden_state
 
 
 def output_head(model: nn.Module) -> nn.Module:
@@ -112,7 +117,7 @@ def output_head(model: nn.Module) -> nn.Module:
     return _causal_lm(model).lm_head
 
 
-def _causal_lm(model: nn.Module) -> nn.Module:
+def _causal_lm(model: nn.Module) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 

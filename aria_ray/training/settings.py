@@ -11,6 +11,8 @@ from aria_ray.config.schema import TrainingConfig
 ADAPTER = "adapter"
 """Folder of the adapter, in a checkpoint and in the stage directory."""
 
+LOG, TENSORBOARD, CHECKPOINTS = "log.jsonl", "tensorboard", "checkpoints"
+
 SumOverWorkers = Callable[[Tensor], Tensor]
 """Adds a tensor up over all workers, in place where it likes, and returns the sum; the identity for one worker."""
 
@@ -24,8 +26,8 @@ class Settings:
     base: Path
     dataset: Path
     """The dataset's JSON lines."""
-    log: Path
-    """One JSON line per step and per evaluation, written by the first worker."""
+    out: Path
+    """The stage's folder. The first worker writes there: `log.jsonl`, `tensorboard/` and `checkpoints/`."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ class TurnTokens:
     ids: tuple[int, ...]
     num_prompt: int
     """Tokens before the turn; the rest is what the model has to say, and all that loss is taken on."""
+    thought_end: int
+    """Index, in `ids`, of the first token after the thought."""
+    calls: bool
+    """Whether what follows the thought is calls; otherwise it is an answer."""
     decision: tuple[int, int]
     """Start and end, in `ids`, of the tokens that decide: from the thought's function on to its end, or to the end of the
     calls. The wording of the thought's topic, which comes before, decides nothing."""
@@ -42,6 +46,7 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> li
         marker = CALL_END if message.get("tool_calls") else THINK_END
         # Cut before the blank in front of `function`, where no tokenizer joins what stands on the two sides.
         first, last = target.index("; function") + 1, target.rindex(marker) + len(marker)
+        thought = target[: target.index(THINK_END) + len(THINK_END)]
         prompt_ids = _encode(tokenizer, prompt)
         turns.append(
             TurnTokens(
@@ -49,6 +54,8 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> li
                 difficulty=row["difficulty"],
                 ids=(*prompt_ids, *_encode(tokenizer, target)),
                 num_prompt=len(prompt_ids),
+                thought_end=len(prompt_ids) + len(_encode(tokenizer, thought)),
+                calls=bool(message.get("tool_calls")),
                 decision=(
                     len(prompt_ids) + len(_encode(tokenizer, target[:first])),
                     len(prompt_ids) + len(_encode(tokenizer, target[:last])),

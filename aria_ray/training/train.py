@@ -5,9 +5,9 @@ processor) are imported where a worker needs them, not by every process that loa
 """
 
 import json
+import os
 import resource
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,21 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
 from aria_ray.artifacts import write_json
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
+from aria_ray.hardware.amd import TRAIN_WORKER_ENV, check_gpus_counted
+from aria_ray.training.checkpoint import Checkpoints, Progress
 from aria_ray.training.follow import following
-from aria_ray.training.settings import ADAPTER, Place, Settings
+from aria_ray.training.settings import ADAPTER, CHECKPOINTS, LOG, Place, Settings
 
 ERROR = "error.txt"
-LOG = "log.jsonl"
+RAY_FOLDER = "ray_train"
+"""Ray Train's own files, below the checkpoints."""
 
 
 def train_curriculum(
@@ -46,8 +49,9 @@ def train_curriculum(
         TrainingError: the configuration, the data or the loss forbid going on.
     """
     out = out.resolve()
-    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), log=out / LOG)
+    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=out)
     (out / ERROR).unlink(missing_ok=True)
+    shutil.rmtree(out / CHECKPOINTS / RAY_FOLDER, ignore_errors=True)  # of a run that was cut off: the checkpoints say it all
     _drop_torn_line(out / LOG)
     _check_resources(config)
     trainer = TorchTrainer(
@@ -59,27 +63,25 @@ def train_curriculum(
             resources_per_worker=None if config.use_gpu else {"CPU": config.cpus_per_worker},
         ),
         run_config=RunConfig(
-            name="ray_train",
-            storage_path=str(out),
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=2, checkpoint_score_attribute="held_out_loss", checkpoint_score_order="min"
-            ),
+            name=RAY_FOLDER,
+            storage_path=str(out / CHECKPOINTS),
             failure_config=FailureConfig(max_failures=2),
-            # Ray Train V2 shares CUDA_VISIBLE_DEVICES only; without this, the second worker of an AMD node is given a
-            # device it cannot see.
-            worker_runtime_env={"env_vars": {"RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "1"}} if config.use_gpu else {},
+            worker_runtime_env={"env_vars": TRAIN_WORKER_ENV} if config.use_gpu else {},
         ),
     )
-    with following(settings.log, on_event):
-        result = trainer.fit()
+    with following(out / LOG, on_event):
+        trainer.fit()
     if (out / ERROR).exists():
         raise TrainingError((out / ERROR).read_text(encoding="utf-8"))
-    best, metrics = min(result.best_checkpoints, key=lambda item: item[1]["held_out_loss"])
-    with best.as_directory() as directory:
-        shutil.copytree(Path(directory) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
-    facts = _facts(result.metrics, metrics, settings.log)
-    write_json(out / "curriculum.json", {"transitions": result.metrics["transitions"], "best": metrics})
-    return facts
+    checkpoints = Checkpoints(out / CHECKPOINTS)
+    newest = checkpoints.newest()
+    assert newest is not None, "a run that has ended has evaluated, and saved what it evaluated"
+    last = checkpoints.progress(newest)
+    assert last.best_checkpoint is not None, "the first evaluation is the best so far"
+    shutil.copytree(checkpoints.path(last.best_checkpoint) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
+    events = _events(out / LOG)
+    write_json(out / "curriculum.json", _curriculum(last, events))
+    return _facts(last, events)
 
 
 def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dataset: Path) -> float:
@@ -87,7 +89,7 @@ def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dat
 
     Really run, for two steps in a process of its own: memory is at its peak after the optimizer's first step.
     """
-    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), log=Path("/dev/null"))
+    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=Path(os.devnull))
     actor = ray.remote(num_cpus=config.cpus_per_worker)(_FullFinetuning).remote()
     try:
         return float(ray.get(actor.peak_gib.remote(settings)))
@@ -99,6 +101,7 @@ class _FullFinetuning:
     """An actor, because an actor has a process to itself."""
 
     def peak_gib(self, settings: Settings) -> float:
+        from aria_ray.training.attention import use_prefix_tree_attention
         from aria_ray.training.curriculum import stage_packs
         from aria_ray.training.loop import train_step
         from aria_ray.training.model import load_model, load_tokenizer
@@ -108,9 +111,10 @@ class _FullFinetuning:
         tokenizer = load_tokenizer(settings.base)
         turns, _ = load_turns(tokenizer, settings.dataset, "train", config.max_tokens)
         model = load_model(settings.base, tokenizer, settings.dtype)
+        use_prefix_tree_attention(model)
         optimizer = torch.optim.AdamW(model.parameters())
         for packs in stage_packs(turns, 0, 2, config):
-            train_step(model, optimizer, packs, 1e-6, _sum_over_workers)
+            train_step(model, optimizer, packs, 1e-6, _sum_over_workers, _ignore)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -122,33 +126,16 @@ def _train_worker(loop_config: Mapping[str, Any]) -> None:
     context = ray.train.get_context()
     place = Place(context.get_world_rank(), context.get_world_size(), _sum_over_workers)
     try:
-        start = ray.train.get_checkpoint()
-        if start is None:
-            Worker(settings, place, _report, None).run()
-        else:
-            with start.as_directory() as directory:
-                worker = Worker(settings, place, _report, Path(directory))
-            worker.run()
+        Worker(settings, place, ray.train.report).run()
     except TrainingError as error:
         # Returned as a file, not raised: Ray Train would start the worker again, and it would fail the same way.
-        if place.rank == 0:
-            (settings.log.parent / ERROR).write_text(str(error), encoding="utf-8")
+        (settings.out / ERROR).write_text(str(error), encoding="utf-8")
 
 
 def _sum_over_workers(tensor: Tensor) -> Tensor:
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         torch.distributed.all_reduce(tensor)
     return tensor
-
-
-def _report(metrics: dict[str, Any], save: Callable[[Path], None] | None) -> None:
-    """Every worker reports, the first one with the checkpoint."""
-    if save is None or ray.train.get_context().get_world_rank() != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as name:
-        save(Path(name))
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(name))
 
 
 def _drop_torn_line(log: Path) -> None:
@@ -159,9 +146,11 @@ def _drop_torn_line(log: Path) -> None:
 
 
 def _check_resources(config: TrainingConfig) -> None:
-    """Raise TrainingError where the workers would wait for ever for what the cluster does not have."""
+    """Raise AriaError where the workers would wait for ever for what the cluster does not have."""
     kind, each = ("GPU", 1) if config.use_gpu else ("CPU", config.cpus_per_worker)
     there = ray.cluster_resources().get(kind, 0)
+    if config.use_gpu:
+        check_gpus_counted(there)
     if config.num_workers * each > there:
         raise TrainingError(
             f"training.num_workers ({config.num_workers}) of {each} {kind} each must fit into the {there:g} {kind} of Ray; "
@@ -169,16 +158,35 @@ def _check_resources(config: TrainingConfig) -> None:
         )
 
 
-def _facts(last: Mapping[str, Any], best: Mapping[str, Any], log: Path) -> dict[str, Any]:
-    events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    # A step that was done again after a resume counts once.
-    steps = list({(event["stage"], event["step"]): event for event in events if event["event"] == "step"}.values())
+def _events(log: Path) -> list[dict[str, Any]]:
+    """The lines of the log; what was done again after a resume counts once."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    events = {(event["event"], event.get("total_steps", line)): event for line in lines for event in [json.loads(line)]}
+    return list(events.values())
+
+
+def _curriculum(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
+    """What happened, without the single steps, which are in the log."""
     return {
-        "transitions": last["transitions"],
-        "best_accuracy": best["accuracy"],
-        "peak_memory_gib": last["peak_memory_gib"],
+        "transitions": last.transitions,
+        "best": last.best_metrics,
+        "events": [event for event in events if event["event"] != "step"],
+    }
+
+
+def _facts(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
+    steps = [event for event in events if event["event"] == "step"]
+    return {
+        "transitions": last.transitions,
+        "best_accuracy": last.best_metrics["accuracy"],
+        "peak_memory_gib": max(event["peak_memory_gib"] for event in events if event["event"] == "evaluation"),
         "step_wall_s": [step["wall_s"] for step in steps],
         "cpu_s": sum(step["cpu_s"] for step in steps),
         "tokens": sum(step["tokens"] for step in steps),
         "unshared_tokens": sum(step["unshared_tokens"] for step in steps),
+        "dropped_too_long": sum(event["dropped_too_long"] for event in events if event["event"] == "data"),
     }
+
+
+def _ignore(_tokens: int) -> None:
+    """The baseline needs no word of packs that were halved."""

@@ -12,21 +12,25 @@ from typing import Any
 import psutil
 import torch
 from peft import PeftModel
+from tensorboardX import SummaryWriter
 from transformers import PreTrainedTokenizerBase
 
 from aria_ray.errors import TrainingError
-from aria_ray.training import checkpoint
-from aria_ray.training.batch import Pack, group_turns, pack
-from aria_ray.training.checkpoint import Progress
-from aria_ray.training.curriculum import Evaluation, gate, stage_packs, stage_steps
+from aria_ray.training.attention import use_prefix_tree_attention
+from aria_ray.training.batch import Pack, group_turns, halves, pack
+from aria_ray.training.checkpoint import Checkpoints, Progress, checkpoint_name
+from aria_ray.training.curriculum import Evaluation, GateResult, gate, stage_packs, stage_steps
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.schedule import learning_rate
-from aria_ray.training.settings import Place, Settings
+from aria_ray.training.settings import CHECKPOINTS, LOG, TENSORBOARD, Place, Settings
+from aria_ray.training.state import restore_state, write_state
 from aria_ray.training.tokens import TurnTokens, encode_rows
 
-Report = Callable[[dict[str, Any], Callable[[Path], None] | None], None]
-"""report(metrics, save): hands metrics to Ray Train and, where `save` is given, a checkpoint that `save(directory)` writes."""
+Report = Callable[[dict[str, Any]], None]
+"""Hands the metrics of an evaluation to Ray Train; every worker calls it."""
+RETRY_RATE = 0.5
+"""What a failed gate's retry multiplies the stage's learning rate with."""
 
 
 def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, max_tokens: int) -> tuple[list[TurnTokens], int]:
@@ -51,33 +55,61 @@ def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, ma
 class Worker:
     """A model in training: the state that lives from the first step to the last."""
 
-    def __init__(self, settings: Settings, place: Place, report: Report, resume_from: Path | None) -> None:
+    def __init__(self, settings: Settings, place: Place, report: Report) -> None:
         self.settings, self.config, self.place, self.report = settings, settings.config, place, report
+        self.checkpoints = Checkpoints(settings.out / CHECKPOINTS)
+        self.plots: SummaryWriter | None = None
         tokenizer = load_tokenizer(settings.base)
         self.turns = self._turns(tokenizer, "train")
         self.held_out = self._held_out(self._turns(tokenizer, "validation"))
         device = torch.device("cuda" if self.config.use_gpu else "cpu")
         model = load_model(settings.base, tokenizer, settings.dtype).to(device)
+        use_prefix_tree_attention(model)
         self.model: PeftModel = add_adapter(model, tokenizer, self.config.lora, self.config.seed)
-        self.optimizer = torch.optim.AdamW(trainable_parameters(self.model).values(), weight_decay=0.0)
-        self.progress = checkpoint.restore(resume_from, self.model, self.optimizer) if resume_from else Progress()
+        self.optimizer = self._new_optimizer()
+        self.progress = self._resumed()
+        if place.rank == 0:
+            self.plots = SummaryWriter(str(settings.out / TENSORBOARD), purge_step=self.progress.total_steps + 1)
         self.model.train()
 
-    def run(self) -> None:
-        """Every stage that is left. The last report carries what the report needs to know of the whole."""
+    def run(self) -> Progress:
+        """Every stage that is left."""
         steps = stage_steps(self.config)
         self._check_gate()  # a run that is taken up again stands before the same closed gate
         while self.progress.stage < len(self.config.stages):
             self._run_stage(steps[self.progress.stage])
             self._check_gate()
+        if self.plots is not None:
+            self.plots.close()
+        return self.progress
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(trainable_parameters(self.model).values(), weight_decay=0.0)
+
+    def _resumed(self) -> Progress:
+        """Take up the newest whole checkpoint. The first worker chooses, so that all take the same."""
+        chosen = torch.tensor(-1.0, device=self.model.device)
+        if self.place.rank == 0:
+            for damage in self.checkpoints.damaged():
+                self._write({"event": "damaged_checkpoint", "what": damage})
+            name = self.checkpoints.newest()
+            chosen += 1 + int(name.removeprefix("step-")) if name else 0
+        else:
+            chosen += 1
+        total_steps = int(self.place.sum_over_workers(chosen))
+        if total_steps < 0:
+            return Progress()
+        name = checkpoint_name(total_steps)
+        restore_state(self.checkpoints.path(name), self.model, self.optimizer)
+        return self.checkpoints.progress(name)
 
     def _check_gate(self) -> None:
         if self.progress.transitions and self.config.on_gate_failure == "stop":
-            stage = self.progress.transitions[-1]
-            if stage["gate"] == "failed":
+            end = self.progress.transitions[-1]
+            if end["gate"] == "failed" and not end["retried"]:
                 raise TrainingError(
-                    f"curriculum stage '{stage['stage']}' ended at {stage['accuracy']:.1%} held-out accuracy, below its "
-                    f"minimum {stage['minimum']:.0%}; train longer (training.num_steps) or set "
+                    f"curriculum stage '{end['stage']}' ended at {end['accuracy']:.1%} held-out accuracy, below its "
+                    f"minimum {end['minimum']:.0%}; train longer (training.num_steps) or set "
                     "training.on_gate_failure=continue"
                 )
 
@@ -87,38 +119,53 @@ class Worker:
         return turns
 
     def _held_out(self, turns: list[TurnTokens]) -> list[Pack]:
+        """This worker's share of the held-out packs."""
         rng = random.Random(self.config.seed)
         chosen = rng.sample(turns, min(self.config.evaluation_examples, len(turns)))
-        return [pack(group) for group in group_turns(chosen, self.config.max_tokens, rng)]
+        groups = group_turns(chosen, self.config.max_tokens, rng)
+        return [pack(group, self.config.loss_weights) for group in groups[self.place.rank :: self.place.world_size]]
 
     def _run_stage(self, num_steps: int) -> None:
-        index = self.progress.stage
+        """One attempt at a stage, from where it stands."""
+        index, attempt = self.progress.stage, self.progress.attempt
         stage = self.config.stages[index]
-        peak = self.config.learning_rate * stage.learning_rate_multiplier
-        batches = stage_packs(self.turns, index, num_steps, self.config)
+        peak = self.config.learning_rate * stage.learning_rate_multiplier * RETRY_RATE**attempt
+        batches = stage_packs(self.turns, index, num_steps, self.config, attempt)
+        if self.progress.step == 0:
+            if attempt and self.progress.best_checkpoint:  # which carries its optimizer with it
+                restore_state(self.checkpoints.path(self.progress.best_checkpoint), self.model, self.optimizer)
+            elif self.config.optimizer_between_stages == "restart":
+                self.optimizer = self._new_optimizer()
         evaluate_after = {
             round(num_steps * (number + 1) / self.config.evaluations_per_stage)
             for number in range(self.config.evaluations_per_stage)
         }
         while True:
             step = self.progress.step
-            self._step(batches[step], step, learning_rate(step, num_steps, peak, self.config.warmup_share))
-            self.progress = replace(self.progress, step=step + 1)
-            if step + 1 in evaluate_after and self._evaluate(step + 1 == num_steps):
-                return
+            self._step(batches[step], learning_rate(step, num_steps, peak, self.config.warmup_share))
+            self.progress = replace(self.progress, step=step + 1, total_steps=self.progress.total_steps + 1)
+            if step + 1 in evaluate_after:
+                if self._evaluate(step + 1 == num_steps):
+                    return
+            elif self.progress.total_steps % self.config.checkpoint_every_steps == 0:
+                self._save()
 
-    def _step(self, packs: list[Pack], step: int, rate: float) -> None:
+    def _step(self, packs: list[Pack], rate: float) -> None:
+        # Dropout's randomness comes from the step, not from what ran before: a resumed run draws the same.
+        torch.manual_seed(random.Random(f"{self.config.seed}:{self.progress.total_steps}:{self.place.rank}").getrandbits(63))
+        mine = self._fitting(packs[self.place.rank :: self.place.world_size])
         process = psutil.Process()
         cpu_before, started = process.cpu_times(), time.perf_counter()
-        mine = packs[self.place.rank :: self.place.world_size]
-        loss = train_step(self.model, self.optimizer, mine, rate, self.place.sum_over_workers)
+        loss = train_step(self.model, self.optimizer, mine, rate, self.place.sum_over_workers, self._halve_from_now_on)
         wall_s = time.perf_counter() - started
         cpu = process.cpu_times()
         self._write(
             {
                 "event": "step",
                 "stage": self.config.stages[self.progress.stage].name,
-                "step": step,
+                "attempt": self.progress.attempt,
+                "step": self.progress.step,
+                "total_steps": self.progress.total_steps + 1,
                 "loss": loss,
                 "learning_rate": rate,
                 "wall_s": wall_s,
@@ -129,55 +176,81 @@ class Worker:
             }
         )
 
+    def _fitting(self, packs: list[Pack]) -> list[Pack]:
+        """Packs halved as often as memory has asked for."""
+        for _ in range(self.progress.halvings):
+            packs = [half for whole in packs for half in halves(whole)]
+        return packs
+
+    def _halve_from_now_on(self, tokens: int) -> None:
+        """Told by a step that memory did not suffice for a pack of so many tokens."""
+        self.progress = replace(self.progress, halvings=self.progress.halvings + 1)
+        self._write({"event": "out_of_memory", "tokens": tokens, "halvings": self.progress.halvings})
+
     def _evaluate(self, is_last: bool) -> bool:
-        """Evaluate, report a checkpoint, and return whether the stage is over."""
+        """Evaluate, save a checkpoint, report, and return whether the attempt at the stage is over."""
         stage = self.config.stages[self.progress.stage]
-        evaluation = self._global_evaluation()
-        best = self.progress.best_loss
-        gained = best is None or evaluation.loss < best
-        waited = 0 if gained else self.progress.evaluations_without_gain + 1
-        result = gate(stage, evaluation.stage_accuracy)
-        over = is_last or result == "target" or waited >= self.config.patience
-        self.progress = replace(
-            self.progress,
-            best_loss=evaluation.loss if gained else best,
-            evaluations_without_gain=waited,
-        )
+        evaluation = evaluate(self.model, self.held_out, self.progress.stage, self.place.sum_over_workers)
         metrics = {
             "stage": stage.name,
+            "attempt": self.progress.attempt,
             "step": self.progress.step,
+            "total_steps": self.progress.total_steps,
             "accuracy": evaluation.accuracy,
             "stage_accuracy": evaluation.stage_accuracy,
             "held_out_loss": evaluation.loss,
+            "num_turns": evaluation.num_turns,
             "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         }
+        gained = self.progress.best_loss is None or evaluation.loss < self.progress.best_loss
+        if gained:
+            name = checkpoint_name(self.progress.total_steps)
+            self.progress = replace(
+                self.progress, best_loss=evaluation.loss, best_metrics=metrics, best_checkpoint=name, evaluations_without_gain=0
+            )
+        else:
+            self.progress = replace(self.progress, evaluations_without_gain=self.progress.evaluations_without_gain + 1)
+        result = gate(stage, evaluation.stage_accuracy)
+        over = is_last or result == "target" or self.progress.evaluations_without_gain >= self.config.patience
         if over:
-            transition: dict[str, Any] = {
-                "stage": stage.name,
-                "steps": self.progress.step,
-                "accuracy": evaluation.stage_accuracy,
-            }
-            transition |= {"gate": result, "target": stage.target, "minimum": stage.minimum}
-            transition["reason"] = "target" if result == "target" else "steps" if is_last else "patience"
-            self.progress = self.progress.next_stage(transition)
-        self._write({"event": "evaluation", **metrics, "num_turns": evaluation.num_turns, "ended": result if over else None})
-        self.report(
-            {**metrics, "transitions": list(self.progress.transitions)},
-            lambda directory: checkpoint.save(directory, self.model, self.optimizer, self.progress),
-        )
+            self._end_attempt(evaluation, result, is_last)
+        self._write({"event": "evaluation", **metrics, "ended": result if over else None})
+        self._save()
+        self.report(metrics)
         return over
 
-    def _global_evaluation(self) -> Evaluation:
-        """Evaluated by the first worker, told to all: every worker must come to the same decisions."""
-        figures = torch.zeros(4, dtype=torch.float64)
+    def _end_attempt(self, evaluation: Evaluation, result: GateResult, is_last: bool) -> None:
+        """Record how an attempt at a stage ended, and turn to the next attempt or the next stage."""
+        stage = self.config.stages[self.progress.stage]
+        retry = result == "failed" and self.progress.attempt < self.config.gate_retries
+        transition = {
+            "stage": stage.name,
+            "attempt": self.progress.attempt,
+            "steps": self.progress.step,
+            "accuracy": evaluation.stage_accuracy,
+            "num_turns": evaluation.num_turns,
+            "gate": result,
+            "target": stage.target,
+            "minimum": stage.minimum,
+            "reason": "target" if result == "target" else "steps" if is_last else "patience",
+            "retried": retry,
+            "best_checkpoint": self.progress.best_checkpoint,
+        }
+        self.progress = self.progress.after(transition, retry)
+
+    def _save(self) -> None:
         if self.place.rank == 0:
-            mine = evaluate(self.model, self.held_out, self.progress.stage)
-            figures = torch.tensor([mine.stage_accuracy, mine.accuracy, mine.loss, mine.num_turns], dtype=torch.float64)
-        figures = self.place.sum_over_workers(figures.to(next(self.model.parameters()).device))
-        stage_accuracy, accuracy, loss, num_turns = figures.tolist()
-        return Evaluation(stage_accuracy, accuracy, loss, int(num_turns))
+            self.checkpoints.save(self.progress, lambda folder: write_state(folder, self.model, self.optimizer))
 
     def _write(self, event: dict[str, Any]) -> None:
-        if self.place.rank == 0:
-            with self.settings.log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(event) + "\n")
+        """A line of the log, and its figures for TensorBoard by the steps done."""
+        if self.place.rank != 0:
+            return
+        with (self.settings.out / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(event) + "\n")
+        if self.plots is None or "total_steps" not in event:
+            return
+        for name, value in event.items():
+            if isinstance(value, float):
+                self.plots.add_scalar(f"{event['event']}/{name}", value, event["total_steps"])
+        self.plots.flush()

@@ -1,33 +1,42 @@
-"""Packing is exact: the same loss and gradients as one sequence at a time."""
+"""Packing is exact: the same loss and gradients as one sequence at a time, for every way to attend and to compute LoRA."""
 
 import random
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora.layer import Linear
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from aria_ray.training.batch import group_turns, pack
+from aria_ray.config.schema import LossWeights
+from aria_ray.training import attention
+from aria_ray.training.attention import TILED, block_mask, tiles
+from aria_ray.training.batch import group_turns, halves, pack, shared_length
+from aria_ray.training.loop import backward, supervised_states
+from aria_ray.training.lora import MergedLoraLinear
 from aria_ray.training.tokens import TurnTokens
 
 END = 1
 
 
-def turn(ids, num_prompt, num_decision=1):
+def turn(ids, num_prompt, num_decision=1, calls=False):
     decision = (num_prompt, num_prompt + num_decision)
-    return TurnTokens(row_id="r", difficulty=1, ids=tuple(ids), num_prompt=num_prompt, decision=decision)
+    return TurnTokens("r", 1, tuple(ids), num_prompt, thought_end=num_prompt + num_decision, calls=calls, decision=decision)
 
 
 TURNS = [
-    turn([5, 6, END, 7, 8, 9, 10, END], 5, 2),
+    turn([5, 6, END, 7, 8, 9, 10, END], 5, 2, calls=True),
     turn([5, 6, END, 7, 8, 9, 11, 12, END], 5, 3),  # shares part of the supervised turn too
     turn([5, 6, END, 13, 14, END], 4),
     turn([20, END, 21, 22, END], 3),  # shares nothing
 ]
+WEIGHTS = LossWeights(thinking=0.5, tool_call=2, answer=1)
 
 
-@pytest.fixture(scope="module")
-def model():
+def lora_model(dtype, layer):
+    """A two-layer Llama with LoRA on all linear layers, neither factor zero; the same weights for every layer class."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=64,
@@ -37,39 +46,111 @@ def model():
         num_attention_heads=4,
         num_key_value_heads=2,
     )
-    return LlamaForCausalLM(config).double()
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    lora._register_custom_module({torch.nn.Linear: layer})
+    return get_peft_model(LlamaForCausalLM(config).to(dtype), lora, autocast_adapter_dtype=False)
 
 
 def gradients(model):
-    return [parameter.grad.clone() for parameter in model.parameters()]
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
-def test_a_pack_has_the_loss_and_gradients_of_its_sequences_alone(model):
+def alone(model):
+    """Loss and gradients of the turns, each by itself through transformers and PEFT as they come."""
     model.zero_grad()
-    alone = 0.0
+    total = 0.0
     for item in TURNS:
         ids = torch.tensor([item.ids])
         logits = model(ids).logits[0, item.num_prompt - 1 : -1]
-        loss = functional.cross_entropy(logits, ids[0, item.num_prompt :], reduction="sum")
+        losses = functional.cross_entropy(logits, ids[0, item.num_prompt :], reduction="none")
+        said = WEIGHTS.tool_call if item.calls else WEIGHTS.answer
+        num_thought = item.thought_end - item.num_prompt
+        weights = [WEIGHTS.thinking] * num_thought + [said] * (len(losses) - num_thought)
+        loss = (losses * torch.tensor(weights, dtype=losses.dtype)).sum()
         loss.backward()
-        alone += loss.item()
-    expected = gradients(model)
+        total += loss.item()
+    return total, gradients(model)
 
-    model.zero_grad()
-    packed = pack(TURNS)
-    hidden = model.model(
-        input_ids=packed.input_ids[None],
-        attention_mask=packed.attention_mask[None, None],
-        position_ids=packed.position_ids[None],
-    ).last_hidden_state[0]
-    loss = functional.cross_entropy(model.lm_head(hidden[packed.predict_from]), packed.targets, reduction="sum")
-    loss.backward()
 
+@pytest.fixture
+def norm_in_float64(monkeypatch):
+    """transformers computes this norm in float32 whatever the model's type, which would hide an error of 1e-8."""
+    monkeypatch.setattr(
+        LlamaRMSNorm,
+        "forward",
+        lambda self, states: functional.rms_norm(states, self.weight.shape, self.weight, self.variance_epsilon),
+    )
+
+
+@pytest.mark.usefixtures("norm_in_float64")
+@pytest.mark.parametrize("layer", [Linear, MergedLoraLinear])
+@pytest.mark.parametrize("attend", ["sdpa", TILED])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_a_pack_has_the_loss_and_gradients_of_its_sequences_alone(dtype, tolerance, attend, layer, monkeypatch):
+    loss, expected = alone(lora_model(dtype, Linear))
+    monkeypatch.setattr(attention, "TILE_ROWS", 3)
+    monkeypatch.setattr("aria_ray.training.loop.LOGIT_ROWS", 4)
+    model = lora_model(dtype, layer)
+    model.get_base_model().set_attn_implementation(attend)
+    packed = pack(TURNS, WEIGHTS)
     assert packed.num_tokens < packed.num_unshared_tokens
-    assert loss.item() == pytest.approx(alone, rel=1e-6)
-    # Gradients pass through transformers' RMSNorm and rotary embedding, which compute in float32 whatever the model's type.
-    for ours, theirs in zip(gradients(model), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    ours = backward(model, packed, 1.0)
+    assert ours.item() == pytest.approx(loss, rel=tolerance)
+    found = gradients(model)
+    assert set(found) == set(expected)
+    assert all("lora_" in name for name in found)
+    for name, gradient in found.items():
+        error = (gradient - expected[name]).norm() / expected[name].norm()
+        assert error < tolerance, name
+
+
+def test_flex_attention_computes_the_same_states():
+    """Forward only: FlexAttention has no backward pass on a processor. Its gradients are tested in tests/gpu."""
+    model, packed = lora_model(torch.float32, MergedLoraLinear), pack(TURNS)
+    with torch.no_grad():
+        expected = supervised_states(model, packed)
+        model.get_base_model().set_attn_implementation("flex_attention")
+        with torch.compiler.set_stance("force_eager"):  # compiling takes most of a minute
+            found = supervised_states(model, packed)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_every_mask_of_a_pack_says_the_same():
+    """A token sees itself and its ancestors: those before it on its own sequence."""
+    packed = pack(TURNS)
+    paths, previous = [], ()
+    for item in packed.turns:
+        shared = shared_length(previous, item.ids)
+        start = len({index for path in paths for index in path})
+        paths.append([*(paths[-1][:shared] if paths else []), *range(start, start + len(item.ids) - shared)])
+        previous = item.ids
+    wanted = torch.zeros(packed.num_tokens, packed.num_tokens, dtype=torch.bool)
+    for path in paths:
+        for depth, index in enumerate(path):
+            wanted[index, path[: depth + 1]] = True
+    assert torch.equal(packed.attention_mask, wanted)
+    assert packed.position_ids.tolist() == [row.sum().item() - 1 for row in wanted]
+    ends = packed.subtree_end
+    rule = block_mask(ends).mask_mod
+    index = torch.arange(packed.num_tokens)
+    assert torch.equal(rule(0, 0, index[:, None], index[None, :]), wanted)
+    for tile in tiles(packed, torch.float32, torch.device("cpu")):
+        assert torch.equal(tile.mask == 0, wanted[tile.start : tile.end, tile.columns])
+        assert wanted[tile.start : tile.end].sum() == (tile.mask == 0).sum()
+
+
+def test_halves_are_the_same_turns():
+    whole = pack(TURNS, WEIGHTS)
+    parts = halves(whole)
+    assert sorted(item.ids for part in parts for item in part.turns) == sorted(item.ids for item in TURNS)
+    assert sum(part.weight for part in parts) == pytest.approx(whole.weight)
+    assert max(part.num_tokens for part in parts) < whole.num_tokens
+    assert len(halves(pack(TURNS[:1]))) == 1
+
+
+def test_targets_weigh_what_they_belong_to():
+    packed = pack(TURNS[:1], WEIGHTS)
+    assert packed.weights.tolist() == [0.5, 0.5, 2]
 
 
 def test_a_pack_supervises_every_turn_token_once_and_knows_its_decision():

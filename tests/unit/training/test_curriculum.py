@@ -21,7 +21,7 @@ def config(**changes):
 
 def turns(difficulty, count):
     return [
-        TurnTokens(f"{difficulty}-{number}", difficulty, (difficulty, END, 10 + number, 5, END), 3, (3, 4))
+        TurnTokens(f"{difficulty}-{number}", difficulty, (difficulty, END, 10 + number, 5, END), 3, 4, False, (3, 4))
         for number in range(count)
     ]
 
@@ -45,6 +45,21 @@ def test_a_stage_sees_its_own_difficulty_and_some_of_the_earlier_ones():
         assert seen.count(stage + 1) / len(seen) > 0.5
         assert stage == 0 or any(difficulty <= stage for difficulty in seen)
         assert all(sum(pack.num_tokens for pack in packs) <= 24 for packs in steps)
+
+
+def test_shuffled_stages_see_every_difficulty_from_the_start():
+    data = [turn for difficulty in (1, 2, 3, 4) for turn in turns(difficulty, 12)]
+    steps = stage_packs(data, 0, 5, config(order="shuffled"))
+    assert {turn.difficulty for packs in steps for pack in packs for turn in pack.turns} == {1, 2, 3, 4}
+
+
+def test_a_retry_sees_its_turns_in_another_order():
+    data = turns(1, 12)
+    first, second = (
+        [pack.input_ids.tolist() for packs in stage_packs(data, 0, 5, config(), attempt) for pack in packs]
+        for attempt in (0, 1)
+    )
+    assert first != second
 
 
 def test_the_same_seed_gives_the_same_steps():

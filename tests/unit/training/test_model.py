@@ -9,11 +9,11 @@ import torch
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
-from aria_ray.training import checkpoint
 from aria_ray.training.base import prepare_base
 from aria_ray.training.batch import pack
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, is_merged, load_model, load_tokenizer, trainable_parameters, write_merged
+from aria_ray.training.state import restore_state, write_state
 from aria_ray.training.tokens import TurnTokens
 
 BASE = ModelConfig(source="random:tiny")
@@ -33,11 +33,16 @@ def model(tokenizer):
     return add_adapter(load_model(prepare_base(BASE), tokenizer, "float32"), tokenizer, LoraConfig(rank=4), seed=0)
 
 
+def never(tokens):
+    raise AssertionError(f"out of memory at {tokens} tokens")
+
+
 def some_packs(tokenizer):
     rng = random.Random(0)
     end = tokenizer.eos_token_id
     rows = [
-        TurnTokens(str(number), 1, (7, end, *(rng.randrange(200) for _ in range(6)), end), 5, (5, 7)) for number in range(8)
+        TurnTokens(str(number), 1, (7, end, *(rng.randrange(200) for _ in range(6)), end), 5, 7, False, (5, 7))
+        for number in range(8)
     ]
     return [pack(rows[:4]), pack(rows[4:])]
 
@@ -55,7 +60,7 @@ def test_a_target_that_matches_nothing_is_an_error(tokenizer):
 def test_training_learns_and_touches_the_adapter_only(model, tokenizer):
     packs, optimizer = some_packs(tokenizer), optimizer_of(model)
     frozen = {name: value.clone() for name, value in model.named_parameters() if not value.requires_grad}
-    losses = [train_step(model, optimizer, packs, 1e-2, alone) for _ in range(20)]
+    losses = [train_step(model, optimizer, packs, 1e-2, alone, never) for _ in range(20)]
     # The frozen head of a random model can hardly be steered: 0.9 is well below the noise of a step, which is nil.
     assert losses[-1] < 0.9 * losses[0]
     for name, value in model.named_parameters():
@@ -69,10 +74,12 @@ def test_a_decision_counts_exactly_when_greedy_decoding_produces_it(model, token
     ids = list(prompt)
     for _ in range(4):
         ids.append(model(torch.tensor([ids])).logits[0, -1].argmax().item())
-    greedy = TurnTokens("greedy", 1, (*ids, end), len(prompt), (5, 9))
-    other = TurnTokens("other", 2, (*ids[:-1], (ids[-1] + 1) % 200, end), len(prompt), (5, 9))
-    undecided = TurnTokens("undecided", 2, (*ids[:-1], (ids[-1] + 2) % 200, end), len(prompt), (5, 8))  # differs after it
-    result = evaluate(model, [pack([greedy, other, undecided])], stage=0)
+    greedy = TurnTokens("greedy", 1, (*ids, end), len(prompt), 9, False, (5, 9))
+    other = TurnTokens("other", 2, (*ids[:-1], (ids[-1] + 1) % 200, end), len(prompt), 9, False, (5, 9))
+    undecided = TurnTokens(
+        "undecided", 2, (*ids[:-1], (ids[-1] + 2) % 200, end), len(prompt), 8, False, (5, 8)
+    )  # differs after it
+    result = evaluate(model, [pack([greedy, other, undecided])], stage=0, sum_over_workers=alone)
     assert result.accuracy == pytest.approx(2 / 3)
     assert result.stage_accuracy == 1.0
     assert result.num_turns == 3
@@ -84,7 +91,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(model, tokeni
         next(iter(parameters.values())).fill_(math.nan)
     before = [value.clone() for value in list(parameters.values())[1:]]
     with pytest.raises(TrainingError, match="loss is nan, must be finite"):
-        train_step(model, optimizer_of(model), some_packs(tokenizer), 1e-2, alone)
+        train_step(model, optimizer_of(model), some_packs(tokenizer), 1e-2, alone, never)
     assert all(torch.equal(old, new) for old, new in zip(before, list(parameters.values())[1:], strict=True))
 
 
@@ -92,9 +99,9 @@ def test_a_step_does_not_depend_on_how_packs_are_dealt_out(tokenizer):
     """Two workers that add up their tensors do the step that one does."""
     packs = some_packs(tokenizer)
     single = add_adapter(load_model(prepare_base(BASE), tokenizer, "float32"), tokenizer, LoraConfig(rank=4), seed=0)
-    loss = train_step(single, optimizer_of(single), packs, 1e-2, alone)
+    loss = train_step(single, optimizer_of(single), packs, 1e-2, alone, never)
 
-    # The other worker's share of every sum, recorded by running it first: targets, loss, then each gradient.
+    # The other worker's share of every sum, recorded by running it first: weight, loss, then all gradients.
     def worker(index, addends):
         model = add_adapter(load_model(prepare_base(BASE), tokenizer, "float32"), tokenizer, LoraConfig(rank=4), seed=0)
         seen = []
@@ -103,10 +110,10 @@ def test_a_step_does_not_depend_on_how_packs_are_dealt_out(tokenizer):
             seen.append(tensor.clone())
             return tensor + addends[len(seen) - 1] if addends else tensor
 
-        value = train_step(model, optimizer_of(model), packs[index : index + 1], 1e-2, add)
+        value = train_step(model, optimizer_of(model), packs[index : index + 1], 1e-2, add, never)
         return model, seen, value
 
-    targets = [float(item.num_targets) for item in packs]
+    targets = [item.weight for item in packs]
     _, other, _ = worker(1, None)
     scale = targets[1] / sum(targets)  # alone it normalised by its own targets
     addends = [other[0], *(value * scale for value in other[1:])]
@@ -116,17 +123,16 @@ def test_a_step_does_not_depend_on_how_packs_are_dealt_out(tokenizer):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_a_checkpoint_goes_on_exactly(model, tokenizer, tmp_path):
+def test_the_state_goes_on_exactly(model, tokenizer, tmp_path):
     packs, optimizer = some_packs(tokenizer), optimizer_of(model)
-    train_step(model, optimizer, packs, 1e-2, alone)
-    progress = checkpoint.Progress(stage=1, step=3, best_loss=0.5).next_stage({"stage": "application"})
-    checkpoint.save(tmp_path, model, optimizer, progress)
-    expected = train_step(model, optimizer, packs, 1e-2, alone)
+    train_step(model, optimizer, packs, 1e-2, alone, never)
+    write_state(tmp_path, model, optimizer)
+    expected = train_step(model, optimizer, packs, 1e-2, alone, never)
 
     other = add_adapter(load_model(prepare_base(BASE), tokenizer, "float32"), tokenizer, LoraConfig(rank=4), seed=1)
     other_optimizer = optimizer_of(other)
-    assert checkpoint.restore(tmp_path, other, other_optimizer) == progress
-    assert train_step(other, other_optimizer, packs, 1e-2, alone) == expected
+    restore_state(tmp_path, other, other_optimizer)
+    assert train_step(other, other_optimizer, packs, 1e-2, alone, never) == expected
     for ours, theirs in zip(trainable_parameters(other).values(), trainable_parameters(model).values(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -136,7 +142,7 @@ def test_the_merged_model_computes_what_the_adapted_one_does(model, tokenizer, t
 
     optimizer = optimizer_of(model)
     for _ in range(3):
-        train_step(model, optimizer, some_packs(tokenizer), 1e-2, alone)
+        train_step(model, optimizer, some_packs(tokenizer), 1e-2, alone, never)
     model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
     write_merged(prepare_base(BASE), tmp_path / "adapter", "float32", tmp_path / "merged", "f1")
     assert is_merged(tmp_path / "merged", "f1")

@@ -1,0 +1,135 @@
+"""The curriculum on a real Ray Train: killed workers, a killed driver, two workers."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from aria_ray.dataset.loading import library
+from aria_ray.dataset.rows import Source, choose_templates
+
+pytestmark = pytest.mark.integration
+
+TIMEOUT_S = 300
+NUM_STEPS = 60
+DRIVER = """
+import json, os, sys
+os.environ["RAY_AUTH_MODE"] = "disabled"
+from pathlib import Path
+import ray
+from aria_ray.config import ModelConfig
+from aria_ray.config.schema import TrainingConfig
+from aria_ray.training.base import prepare_base
+from aria_ray.training.train import train_curriculum
+ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+base = prepare_base(ModelConfig(source="random:tiny"))
+config = TrainingConfig(**json.loads(sys.argv[3]))
+out = Path(sys.argv[2])
+out.mkdir(exist_ok=True)
+train_curriculum(config, "float32", base, Path(sys.argv[1]), out, lambda event: None)
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dataset") / "rows.jsonl"
+    source = Source(library())
+    rows = [source.row(template.id, "none", 0, 0) for template in choose_templates(source.library, 60, 0.3, 0)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def start(dataset, out, **changes):
+    values = {"num_steps": NUM_STEPS, "tokens_per_step": 2000, "max_tokens": 1000, "learning_rate": 3e-3, "cpus_per_worker": 1}
+    values |= {"evaluation_examples": 8, "checkpoint_every_steps": 4, "gate_retries": 0, "lora": {"rank": 2, "dropout": 0.1}}
+    command = [sys.executable, "-c", DRIVER, str(dataset), str(out), json.dumps(values | changes)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(running):
+    _, errors = running.communicate(timeout=TIMEOUT_S)
+    assert running.returncode == 0, errors[-3000:]
+
+
+def steps(out):
+    lines = (out / "log.jsonl").read_text().splitlines() if (out / "log.jsonl").exists() else []
+    return [event for event in map(json.loads, filter(_is_whole, lines)) if event["event"] == "step"]
+
+
+def _is_whole(line):
+    return line.endswith("}")
+
+
+def wait_for_step(running, out, number):
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(steps(out)) < number:
+        assert time.monotonic() < deadline
+        assert running.poll() is None, running.stderr.read()[-3000:]
+        time.sleep(0.02)
+
+
+def losses(out):
+    """By step; one that was done again counts once, as it was the last time."""
+    return {step["total_steps"]: step["loss"] for step in steps(out)}
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    finish(start(dataset, out))
+    assert len(steps(out)) == NUM_STEPS
+    return out
+
+
+def same_adapter(one, other):
+    ours, theirs = (load_file(out / "adapter" / "adapter_model.safetensors") for out in (one, other))
+    return set(ours) == set(theirs) and all(ours[name].equal(theirs[name]) for name in ours)
+
+
+def test_a_worker_that_is_killed_is_started_again_and_ends_with_the_same_adapter(dataset, whole, tmp_path):
+    out, at = tmp_path / "out", random.randrange(5, NUM_STEPS * 2 // 3)
+    running = start(dataset, out)
+    wait_for_step(running, out, at)
+    workers = [
+        process
+        for process in psutil.Process(running.pid).children(recursive=True)
+        if "RayTrainWorker" in process.name() or any("RayTrainWorker" in part for part in process.cmdline())
+    ]
+    assert len(workers) == 1
+    workers[0].send_signal(signal.SIGKILL)
+    finish(running)
+    done = steps(out)
+    assert len(done) > NUM_STEPS, f"killed after {at} steps, some are done again"
+    assert losses(out) == losses(whole), f"killed after {at} steps"
+    assert same_adapter(out, whole)
+
+
+def test_a_driver_that_is_killed_goes_on_when_run_again(dataset, whole, tmp_path):
+    out, at = tmp_path / "out", random.randrange(5, NUM_STEPS * 2 // 3)
+    running = start(dataset, out)
+    wait_for_step(running, out, at)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    before = len(steps(out))
+    assert not (out / "adapter").exists()
+    finish(start(dataset, out))
+    assert len(steps(out)) - before < NUM_STEPS, f"killed after {at} steps, those before the checkpoint are not done again"
+    assert losses(out) == losses(whole), f"killed after {at} steps"
+    assert same_adapter(out, whole)
+
+
+def test_two_workers_do_what_one_does(dataset, tmp_path):
+    runs = {}
+    for num_workers in (1, 2):
+        out = tmp_path / str(num_workers)
+        finish(start(dataset, out, num_workers=num_workers, num_steps=12, lora={"rank": 2}))
+        runs[num_workers] = losses(out)
+    assert runs[2] == pytest.approx(runs[1], rel=1e-4)

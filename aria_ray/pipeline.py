@@ -126,7 +126,8 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
         with terminal.stage("memory baseline") as update:
             update(0, 0, "two steps of full fine-tuning")
             baseline = full_finetuning_peak_gib(config.training, config.model.dtype, base, rows)
-        return facts | {"full_finetuning_peak_gib": baseline, "memory_reduction": 1 - facts["peak_memory_gib"] / baseline}
+        reduction = None if baseline is None else 1 - facts["peak_memory_gib"] / baseline
+        return facts | {"full_finetuning_peak_gib": baseline, "memory_reduction": reduction}
 
     manifest = _stage("training", _training_section(config), {"dataset": dataset}, out, terminal, produce)
     if not is_merged(out / MODEL, manifest.fingerprint):
@@ -291,7 +292,7 @@ def _training_progress(num_steps: int, update: Callable[[float, float, str], Non
         if event["event"] == "step":
             what = f"{event['stage']} loss {event['loss']:.3f}"
         elif event["event"] == "evaluation":
-            held_out = f", held-out {event['stage_accuracy']:.0%}"
+            held_out = f", held-out {event['stage_accuracy']:.0%}" + (f", gate {event['ended']}" if event["ended"] else "")
         done = event.get("total_steps")
         if done is not None:  # with stages that were tried again they may be more than planned
             update(done, max(done, num_steps), what + held_out)

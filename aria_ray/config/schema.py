@@ -60,7 +60,9 @@ class LoraConfig(Section):
     rank: int = Field(default=16, gt=0)
     alpha: float = Field(default=32, gt=0)
     dropout: Share = Field(default=0.0, ge=0, lt=1)
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    target_modules: tuple[str, ...] = Field(
+        min_length=1, default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    )
 
 
 class LossWeights(Section):
@@ -102,6 +104,8 @@ class TrainingConfig(Section):
     num_workers: int = Field(default=1, gt=0)
     cpus_per_worker: int = Field(default=2, gt=0)
     use_gpu: bool = False
+    parallelism: Literal["ddp", "fsdp"] = "ddp"
+    """Whether every worker holds the whole base model, or a part of it (FSDP2)."""
     order: Literal["staged", "shuffled"] = "staged"
     """Shuffled gives every stage rows of all difficulties: the control that tells whether staging helps."""
     num_steps: int = Field(gt=0)
@@ -134,6 +138,9 @@ class TrainingConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [stage.name for stage in self.stages]
+        for stage in self.stages:
+            if stage.minimum > stage.target:
+                raise ValueError(f"minimum ({stage.minimum}) of stage {stage.name} must be at most its target ({stage.target})")
         if len(set(names)) != len(names) or not names:
             raise ValueError(f"stages ({', '.join(names)}) must be one or more and each once")
         total = sum(stage.steps_share for stage in self.stages)
@@ -141,6 +148,8 @@ class TrainingConfig(Section):
             raise ValueError(f"steps_share of the stages adds up to {total:.3f}, must be 1")
         if self.num_steps < len(names):
             raise ValueError(f"num_steps ({self.num_steps}) must be at least one per stage ({len(names)})")
+        if self.parallelism == "fsdp" and self.num_workers == 1:
+            raise ValueError("parallelism (fsdp) spreads the model over workers, num_workers (1) must be more; or set ddp")
         if self.max_tokens > self.tokens_per_step:
             raise ValueError(f"tokens_per_step ({self.tokens_per_step}) must be at least max_tokens ({self.max_tokens})")
         return self

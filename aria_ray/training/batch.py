@@ -9,7 +9,7 @@ share the whole list. (Prefix sharing in training: arXiv 2410.20305, 2506.05433.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -114,6 +114,11 @@ def pack(turns: Sequence[TurnTokens], loss_weights: LossWeights = EVEN) -> Pack:
         loss_weights=loss_weights,
         num_unshared_tokens=sum(len(turn.ids) for turn in ordered),
     )
+
+
+def weightless(whole: Pack) -> Pack:
+    """A pack that is computed like the given one and counts for nothing, neither in a loss nor in a share of turns."""
+    return replace(whole, weights=torch.zeros_like(whole.weights), turns=(), num_unshared_tokens=0)
 
 
 def halves(whole: Pack) -> list[Pack]:

@@ -68,6 +68,17 @@ class Checkpoints:
         """Where a checkpoint is."""
         return self._folder / name
 
+    def whole_path(self, name: str) -> Path:
+        """Where a checkpoint is that must be as it was written.
+
+        Raises:
+            TrainingError: it is not.
+        """
+        damage = self.damage(name)
+        if damage:
+            raise TrainingError(f"the best checkpoint is damaged: {damage}; delete {self._folder.parent} to train again")
+        return self.path(name)
+
     def save(self, progress: Progress, write_state: Callable[[Path], None]) -> str:
         """Write a checkpoint, remove those that are of no more use, and return the new one's name.
 
@@ -77,9 +88,10 @@ class Checkpoints:
             TrainingError: the disk does not take it. The checkpoints that were there still are.
         """
         name = checkpoint_name(progress.total_steps)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=self._folder, prefix=".writing."))
+        temporary = None
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=self._folder, prefix=".writing."))
             write_state(temporary)
             _seal(temporary, progress)
             if self.path(name).exists():  # of a run that was cut off after it and now came by again
@@ -92,7 +104,8 @@ class Checkpoints:
                 f"it goes on from {self.newest() or 'the start'}"
             ) from None
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
         self._prune()
         return name
 
@@ -136,9 +149,9 @@ class Checkpoints:
     def _prune(self) -> None:
         for left_over in self._folder.glob(".writing.*"):  # of a run that was killed
             shutil.rmtree(left_over)
-        newest = self._names()[:NUM_NEWEST]
+        newest = [name for name in self._names() if not self.damage(name)][:NUM_NEWEST]
         # Either may be the one that is gone on from, so what each calls the best must be there.
-        needed = {*newest, *(self.progress(name).best_checkpoint for name in newest if not self.damage(name))}
+        needed = {*newest, *(self.progress(name).best_checkpoint for name in newest)}
         for name in self._names():
             if name not in needed:
                 shutil.rmtree(self.path(name))

@@ -1,6 +1,7 @@
 """Which examples a stage sees, and what its gate says."""
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,21 +21,23 @@ class Evaluation:
 
     stage_accuracy: float
     """Over the difficulties met so far: what the gate judges."""
+    num_judged: int
+    """Turns that it is a share of."""
     accuracy: float
     """Over all difficulties."""
+    num_turns: int
+    """Turns that it is a share of."""
     loss: float
     """Mean over all held-out targets, in nats. It chooses the best checkpoint and tells patience: on some dozens of turns
     chance moves it less than the shares."""
-    num_turns: int
 
 
 def stage_steps(config: TrainingConfig) -> list[int]:
     """Optimizer steps of each stage: their shares, rounded so that they add up and none is empty."""
     edges, total = [0], 0.0
-    for stage in config.stages:
+    for left, stage in zip(reversed(range(len(config.stages))), config.stages, strict=True):
         total += stage.steps_share
-        edges.append(max(edges[-1] + 1, round(total * config.num_steps)))
-    edges[-1] = max(edges[-1], config.num_steps)
+        edges.append(min(max(edges[-1] + 1, round(total * config.num_steps)), config.num_steps - left))
     return [end - start for start, end in itertools.pairwise(edges)]
 
 
@@ -79,9 +82,14 @@ def _stage_turns(turns: Sequence[TurnTokens], stage: int, config: TrainingConfig
     """A stage's own turns, and those that it may replay."""
     if config.order == "shuffled":
         return list(turns), []
-    last = stage == len(config.stages) - 1
-    own = [turn for turn in turns if turn.difficulty == stage + 1 or (last and turn.difficulty > stage)]
+    own = [turn for turn in turns if stage < turn.difficulty <= hardest(stage, config)]
     return own, [turn for turn in turns if turn.difficulty <= stage]
+
+
+def hardest(stage: int, config: TrainingConfig) -> float:
+    """The highest difficulty that a stage trains, and that its gate judges."""
+    last = stage == len(config.stages) - 1
+    return math.inf if last or config.order == "shuffled" else stage + 1
 
 
 def gate(stage: StageConfig, accuracy: float) -> GateResult:

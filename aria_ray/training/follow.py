@@ -10,6 +10,22 @@ from typing import Any
 POLL_S = 0.5
 
 
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None if it is torn, as a killed process leaves one."""
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return event
+
+
+def end_torn_line(path: Path) -> None:
+    """Have what is written next begin on a line of its own."""
+    if path.exists() and not path.read_bytes().endswith(b"\n"):
+        with path.open("ab") as handle:
+            handle.write(b"\n")
+
+
 @contextmanager
 def following(path: Path, on_line: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     """Call `on_line` with each line appended to `path` while the block runs, from a thread of its own."""
@@ -27,7 +43,9 @@ def following(path: Path, on_line: Callable[[dict[str, Any]], None]) -> Iterator
                 position += len(chunk)
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    on_line(json.loads(line))
+                    event = parsed(line)
+                    if event is not None:
+                        on_line(event)
             if last_round:
                 return
 

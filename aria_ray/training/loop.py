@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from aria_ray.errors import TrainingError
 from aria_ray.training.batch import Pack, halves
 from aria_ray.training.curriculum import Evaluation
-from aria_ray.training.model import hidden_states, output_head, trainable_parameters
+from aria_ray.training.model import hidden_states, logits, trainable_parameters
 from aria_ray.training.settings import SumOverWorkers
 
 MAX_GRADIENT_NORM = 1.0
@@ -37,7 +38,7 @@ def backward(model: nn.Module, pack: Pack, scale: float) -> Tensor:
     leaf = states.detach().requires_grad_()
     total = torch.zeros((), device=leaf.device, dtype=torch.float64)
     for rows in _chunks(pack.num_targets):
-        loss = scale * _loss_sum(output_head(model)(leaf[rows]), pack, rows)
+        loss = scale * _loss_sum(logits(model, leaf[rows]), pack, rows)
         loss.backward()
         total += loss.detach()
     states.backward(leaf.grad)
@@ -59,13 +60,14 @@ def train_step(
     the same gradient, accumulated in smaller parts. No worker waits for another meanwhile, so one alone may do this.
 
     Raises:
-        TrainingError: the loss is not finite, or one example alone does not fit into memory. Weights are as before the step.
+        TrainingError: the loss or the gradient is not finite, or one example alone does not fit into memory. Weights are as
+            before the step.
     """
     device = next(model.parameters()).device
-    weight = sum_over_workers(torch.tensor(sum(pack.weight for pack in packs), device=device)).item()
+    weight = sum_over_workers(torch.tensor(float(sum(pack.weight for pack in packs)), device=device)).item()
     total = None
     while total is None:
-        optimizer.zero_grad(set_to_none=False)
+        optimizer.zero_grad()
         total = _accumulated(model, packs, 1 / weight)
         if total is None:
             on_out_of_memory(max(pack.num_tokens for pack in packs))
@@ -73,21 +75,25 @@ def train_step(
     loss = float(sum_over_workers(total))
     if not math.isfinite(loss):
         raise TrainingError(f"loss is {loss}, must be finite; lower training.learning_rate (now {rate:.2e})")
-    parameters = list(trainable_parameters(model).values())
-    _sum_gradients(parameters, sum_over_workers)
-    torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+    gradients = _summed_gradients(list(trainable_parameters(model).values()), sum_over_workers)
+    _clip(gradients, sum_over_workers)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
     return loss
 
 
-def evaluate(model: nn.Module, packs: Sequence[Pack], stage: int, sum_over_workers: SumOverWorkers) -> Evaluation:
+def evaluate(model: nn.Module, packs: Sequence[Pack], hardest: float, sum_over_workers: SumOverWorkers) -> Evaluation:
     """Teacher-forced exact match of decisions on this worker's held-out packs, summed over all workers.
+
+    The gate judges turns of difficulty up to `hardest`.
 
     A turn counts if the most likely token equals the target at every position of its decision. That is the same as greedy
     decoding producing the decision after the reference's topic: it leaves the reference where the argmax first differs. So
     one forward pass, without generating, gives the strict share of turns that would be decided right.
+
+    Raises:
+        TrainingError: there are no turns for the gate, or the loss is not finite.
     """
     model.eval()
     right: list[bool] = []
@@ -98,23 +104,31 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], stage: int, sum_over_worke
             states = supervised_states(model, pack)
             wrong = []
             for rows in _chunks(pack.num_targets):
-                logits = output_head(model)(states[rows])
-                loss += _loss_sum(logits, pack, rows).item()
-                wrong.append((logits.argmax(-1) != pack.targets[rows].to(logits.device)).cpu())
+                found = logits(model, states[rows])
+                loss += _loss_sum(found, pack, rows).item()
+                wrong.append((found.argmax(-1) != pack.targets[rows].to(found.device)).cpu())
             weight += pack.weight
             failed = set(pack.turn_index[torch.cat(wrong) & pack.is_decision].tolist())
             right += [index not in failed for index in range(len(pack.turns))]
             difficulty += [turn.difficulty for turn in pack.turns]
     model.train()
-    met = [ok for ok, level in zip(right, difficulty, strict=True) if level <= stage + 1]
+    met = [ok for ok, level in zip(right, difficulty, strict=True) if level <= hardest]
     mine = [sum(met), len(met), sum(right), len(right), loss, weight]
     device = next(model.parameters()).device
     sums = sum_over_workers(torch.tensor(mine, dtype=torch.float64, device=device)).tolist()
+    if not sums[1]:
+        raise TrainingError(
+            f"no held-out turn is of difficulty {hardest:g} or less, a gate must have some; "
+            "raise training.evaluation_examples or dataset.num_templates"
+        )
+    if not math.isfinite(sums[4]):
+        raise TrainingError(f"held-out loss is {sums[4]}, must be finite; lower training.learning_rate")
     return Evaluation(
-        stage_accuracy=sums[0] / sums[1] if sums[1] else 0.0,
+        stage_accuracy=sums[0] / sums[1],
+        num_judged=int(sums[1]),
         accuracy=sums[2] / sums[3],
-        loss=sums[4] / sums[5],
         num_turns=int(sums[3]),
+        loss=sums[4] / sums[5],
     )
 
 
@@ -149,18 +163,40 @@ def _chunks(num_rows: int) -> Iterator[slice]:
     return (slice(start, start + LOGIT_ROWS) for start in range(0, num_rows, LOGIT_ROWS))
 
 
-def _loss_sum(logits: Tensor, pack: Pack, rows: slice) -> Tensor:
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    losses = functional.cross_entropy(logits, pack.targets[rows].to(logits.device), reduction="none")
-    return (losses * pack.weights[rows].to(logits.device)).sum()
+def _loss_sum(found: Tensor, pack: Pack, rows: slice) -> Tensor:
+    """Weighted cross entropy of the logits of some rows."""
+    found = found.to(torch.promote_types(found.dtype, torch.float32))
+    losses = functional.cross_entropy(found, pack.targets[rows].to(found.device), reduction="none")
+    return (losses * pack.weights[rows].to(found.device)).sum()
 
 
-def _sum_gradients(parameters: Sequence[nn.Parameter], sum_over_workers: SumOverWorkers) -> None:
-    """One sum for all gradients: many small ones would take longer to start than to do."""
+def _summed_gradients(parameters: Sequence[nn.Parameter], sum_over_workers: SumOverWorkers) -> list[Tensor]:
+    """The gradients, each the sum over all workers."""
     for parameter in parameters:
         if parameter.grad is None:  # a worker whose share of the packs was empty
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = sum_over_workers(torch.cat([gradient.flatten() for gradient in gradients]))
-    for gradient, summed in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+    for gradient in gradients:
+        if isinstance(gradient, DTensor):  # FSDP has averaged it
+            gradient *= gradient.device_mesh.size()
+    mine = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
+    # One sum for all: many small ones would take longer to start than to do.
+    flat = sum_over_workers(torch.cat([gradient.flatten() for gradient in mine]))
+    for gradient, summed in zip(mine, flat.split([gradient.numel() for gradient in mine]), strict=True):
         gradient.copy_(summed.view_as(gradient))
+    return gradients
+
+
+def _clip(gradients: Sequence[Tensor], sum_over_workers: SumOverWorkers) -> None:
+    """Scale all gradients so that their common norm is at most MAX_GRADIENT_NORM. Of sharded ones each worker has a part."""
+    parts = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
+    squared = torch.stack([gradient.square().sum() for gradient in gradients if not isinstance(gradient, DTensor)]).sum()
+    if parts:
+        squared += sum_over_workers(torch.stack([part.square().sum() for part in parts]).sum())
+    norm = squared.sqrt()
+    if not torch.isfinite(norm):
+        raise TrainingError(f"gradient norm is {norm.item()}, must be finite; lower training.learning_rate")
+    factor = torch.clamp(MAX_GRADIENT_NORM / (norm + 1e-6), max=1.0)
+    for gradient in gradients:
+        local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+        local.mul_(factor)

@@ -1,43 +1,64 @@
 """What training holds in memory, as files: the adapter in PEFT's format, and the optimizer's averages."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from aria_ray.training.model import trainable_parameters
 from aria_ray.training.settings import ADAPTER
+from aria_ray.training.shard import spread_like, whole
 
-OPTIMIZER = "optimizer.safetensors"
+WEIGHTS, OPTIMIZER = "adapter_model.safetensors", "optimizer.safetensors"
 
 
-def write_state(folder: Path, model: PeftModel, optimizer: torch.optim.Optimizer) -> None:
-    """Write both into a folder."""
-    model.save_pretrained(folder / ADAPTER, save_embedding_layers=False)
-    parameters = trainable_parameters(model)
-    state = optimizer.state_dict()["state"]
-    tensors = {
-        f"{name}|{key}": value
-        for index, name in enumerate(parameters)
-        for key, value in state.get(index, {}).items()
-        if isinstance(value, torch.Tensor)
-    }
-    save_file(tensors, folder / OPTIMIZER)
+@dataclass(frozen=True)
+class State:
+    """Weights and averages by name, whole tensors."""
+
+    adapter: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+
+def gather_state(model: PeftModel, optimizer: torch.optim.Optimizer) -> State:
+    """The state of training. With sharded weights every worker must call it."""
+    adapter = {name: whole(value) for name, value in _adapter(model).items()}  # first: it puts sharded weights in their places
+    averages = {}
+    for name, parameter in trainable_parameters(model).items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            averages[f"{name}|{key}"] = whole(value)
+    return State(adapter, averages)
+
+
+def write_state(folder: Path, model: PeftModel, state: State) -> None:
+    """Write it into a folder; the adapter loads with `PeftModel.from_pretrained`."""
+    (folder / ADAPTER).mkdir()
+    for config in model.peft_config.values():
+        config.save_pretrained(folder / ADAPTER)
+    save_file({name: value.contiguous() for name, value in state.adapter.items()}, folder / ADAPTER / WEIGHTS)
+    save_file(state.optimizer, folder / OPTIMIZER)
 
 
 def restore_state(folder: Path, model: PeftModel, optimizer: torch.optim.Optimizer) -> None:
     """Load a checkpoint into a model and optimizer made the same way as those that wrote it."""
-    weights = load_file(folder / ADAPTER / "adapter_model.safetensors")
-    expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    assert set(weights) == expected, "the checkpoint's adapter has the shape of this configuration's"
-    set_peft_model_state_dict(model, weights)
-    tensors = load_file(folder / OPTIMIZER)
-    names = {name: index for index, name in enumerate(trainable_parameters(model))}
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for combined, value in tensors.items():
+    weights, mine = load_file(folder / ADAPTER / WEIGHTS), _adapter(model)
+    assert set(weights) == set(mine), "the checkpoint's adapter has the shape of this configuration's"
+    with torch.no_grad():
+        for name, value in weights.items():
+            mine[name].copy_(spread_like(value, mine[name]))
+    parameters = trainable_parameters(model)
+    optimizer.state.clear()
+    for combined, value in load_file(folder / OPTIMIZER).items():
         name, key = combined.split("|")
-        state.setdefault(names[name], {})[key] = value
-    whole = optimizer.state_dict()
-    whole["state"] = state
-    optimizer.load_state_dict(whole)
+        parameter = parameters[name]
+        # The count of steps is one number, which torch keeps on the processor.
+        optimizer.state[parameter][key] = spread_like(value, parameter) if value.shape == parameter.shape else value
+
+
+def _adapter(model: PeftModel) -> dict[str, Tensor]:
+    """The adapter's tensors by their names in PEFT's files, sharing memory with the model."""
+    state: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return state

@@ -4,7 +4,7 @@ The only module of this package that imports Ray. Ray is initialised by the call
 processor) are imported where a worker needs them, not by every process that loads this module.
 """
 
-import json
+import errno
 import os
 import resource
 import shutil
@@ -15,7 +15,8 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
@@ -24,10 +25,12 @@ from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
 from aria_ray.hardware.amd import TRAIN_WORKER_ENV, check_gpus_counted
 from aria_ray.training.checkpoint import Checkpoints, Progress
-from aria_ray.training.follow import following
+from aria_ray.training.follow import following, parsed
 from aria_ray.training.settings import ADAPTER, CHECKPOINTS, LOG, Place, Settings
 
 ERROR = "error.txt"
+MAX_FAILURES = 5
+"""Deaths of workers after which a run ends."""
 RAY_FOLDER = "ray_train"
 """Ray Train's own files, below the checkpoints."""
 
@@ -52,7 +55,6 @@ def train_curriculum(
     settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=out)
     (out / ERROR).unlink(missing_ok=True)
     shutil.rmtree(out / CHECKPOINTS / RAY_FOLDER, ignore_errors=True)  # of a run that was cut off: the checkpoints say it all
-    _drop_torn_line(out / LOG)
     _check_resources(config)
     trainer = TorchTrainer(
         _train_worker,
@@ -65,27 +67,38 @@ def train_curriculum(
         run_config=RunConfig(
             name=RAY_FOLDER,
             storage_path=str(out / CHECKPOINTS),
-            failure_config=FailureConfig(max_failures=2),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
             worker_runtime_env={"env_vars": TRAIN_WORKER_ENV} if config.use_gpu else {},
         ),
     )
+    died = None
     with following(out / LOG, on_event):
-        trainer.fit()
+        try:
+            trainer.fit()  # with several workers one's error starts all again, which then find it written down
+        except TrainingFailedError as error:
+            died = error
     if (out / ERROR).exists():
         raise TrainingError((out / ERROR).read_text(encoding="utf-8"))
+    if died is not None:
+        raise TrainingError(
+            f"training workers died more than {MAX_FAILURES} times ({_last_line(died)}); "
+            "mend that, then run the same command again: it goes on from the last checkpoint"
+        ) from died
     checkpoints = Checkpoints(out / CHECKPOINTS)
     newest = checkpoints.newest()
     assert newest is not None, "a run that has ended has evaluated, and saved what it evaluated"
     last = checkpoints.progress(newest)
     assert last.best_checkpoint is not None, "the first evaluation is the best so far"
-    shutil.copytree(checkpoints.path(last.best_checkpoint) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
+    shutil.copytree(checkpoints.whole_path(last.best_checkpoint) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
     events = _events(out / LOG)
     write_json(out / "curriculum.json", _curriculum(last, events))
     return _facts(last, events)
 
 
-def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dataset: Path) -> float:
+def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dataset: Path) -> float | None:
     """Peak resident memory, in GiB, of a process that trains every weight with AdamW on the same packs: the baseline.
+
+    None where the machine has not that much, so that it cannot be measured.
 
     Really run, for two steps in a process of its own: memory is at its peak after the optimizer's first step.
     """
@@ -93,6 +106,8 @@ def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dat
     actor = ray.remote(num_cpus=config.cpus_per_worker)(_FullFinetuning).remote()
     try:
         return float(ray.get(actor.peak_gib.remote(settings)))
+    except (RayActorError, OutOfMemoryError):
+        return None
     finally:
         ray.kill(actor)
 
@@ -123,26 +138,27 @@ def _train_worker(loop_config: Mapping[str, Any]) -> None:
     from aria_ray.training.worker import Worker
 
     settings: Settings = loop_config["settings"]
+    if (settings.out / ERROR).exists():
+        return
     context = ray.train.get_context()
     place = Place(context.get_world_rank(), context.get_world_size(), _sum_over_workers)
     try:
         Worker(settings, place, ray.train.report).run()
     except TrainingError as error:
-        # Returned as a file, not raised: Ray Train would start the worker again, and it would fail the same way.
+        # Returned as a file: what Ray Train is told of, it tries again, and it would fail the same way.
         (settings.out / ERROR).write_text(str(error), encoding="utf-8")
+        if place.world_size > 1:
+            raise  # so that Ray Train ends the others, which may be waiting for this one
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        (settings.out / ERROR).write_text(f"{settings.out} is full ({error}); make room, then run again", encoding="utf-8")
 
 
 def _sum_over_workers(tensor: Tensor) -> Tensor:
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         torch.distributed.all_reduce(tensor)
     return tensor
-
-
-def _drop_torn_line(log: Path) -> None:
-    """Cut what a killed run left of its last line."""
-    if log.exists():
-        whole = log.read_bytes()
-        log.write_bytes(whole[: whole.rfind(b"\n") + 1])
 
 
 def _check_resources(config: TrainingConfig) -> None:
@@ -160,8 +176,11 @@ def _check_resources(config: TrainingConfig) -> None:
 
 def _events(log: Path) -> list[dict[str, Any]]:
     """The lines of the log; what was done again after a resume counts once."""
-    lines = log.read_text(encoding="utf-8").splitlines()
-    events = {(event["event"], event.get("total_steps", line)): event for line in lines for event in [json.loads(line)]}
+    events = {}
+    for line in log.read_bytes().splitlines():
+        event = parsed(line)
+        if event is not None:
+            events[event["event"], event.get("total_steps", line)] = event
     return list(events.values())
 
 
@@ -186,6 +205,10 @@ def _facts(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
         "unshared_tokens": sum(step["unshared_tokens"] for step in steps),
         "dropped_too_long": sum(event["dropped_too_long"] for event in events if event["event"] == "data"),
     }
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def _ignore(_tokens: int) -> None:

@@ -13,18 +13,21 @@ import psutil
 import torch
 from peft import PeftModel
 from tensorboardX import SummaryWriter
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerBase
 
 from aria_ray.errors import TrainingError
 from aria_ray.training.attention import use_prefix_tree_attention
-from aria_ray.training.batch import Pack, group_turns, halves, pack
+from aria_ray.training.batch import Pack, group_turns, halves, pack, weightless
 from aria_ray.training.checkpoint import Checkpoints, Progress, checkpoint_name
-from aria_ray.training.curriculum import Evaluation, GateResult, gate, stage_packs, stage_steps
+from aria_ray.training.curriculum import Evaluation, GateResult, gate, hardest, stage_packs, stage_steps
+from aria_ray.training.follow import end_torn_line
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.schedule import learning_rate
 from aria_ray.training.settings import CHECKPOINTS, LOG, TENSORBOARD, Place, Settings
-from aria_ray.training.state import restore_state, write_state
+from aria_ray.training.shard import shard
+from aria_ray.training.state import gather_state, restore_state, write_state
 from aria_ray.training.tokens import TurnTokens, encode_rows
 
 Report = Callable[[dict[str, Any]], None]
@@ -58,6 +61,8 @@ class Worker:
     def __init__(self, settings: Settings, place: Place, report: Report) -> None:
         self.settings, self.config, self.place, self.report = settings, settings.config, place, report
         self.checkpoints = Checkpoints(settings.out / CHECKPOINTS)
+        if place.rank == 0:
+            end_torn_line(settings.out / LOG)
         self.plots: SummaryWriter | None = None
         tokenizer = load_tokenizer(settings.base)
         self.turns = self._turns(tokenizer, "train")
@@ -66,6 +71,8 @@ class Worker:
         model = load_model(settings.base, tokenizer, settings.dtype).to(device)
         use_prefix_tree_attention(model)
         self.model: PeftModel = add_adapter(model, tokenizer, self.config.lora, self.config.seed)
+        if self.config.parallelism == "fsdp":
+            shard(self.model)
         self.optimizer = self._new_optimizer()
         self.progress = self._resumed()
         if place.rank == 0:
@@ -84,7 +91,10 @@ class Worker:
         return self.progress
 
     def _new_optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(trainable_parameters(self.model).values(), weight_decay=0.0)
+        parameters = trainable_parameters(self.model).values()
+        groups = [[each for each in parameters if isinstance(each, DTensor) == sharded] for sharded in (False, True)]
+        fused = self.config.parallelism == "ddp"  # one pass over memory instead of ten; not for sharded tensors on a processor
+        return torch.optim.AdamW([{"params": group} for group in groups if group], weight_decay=0.0, fused=fused)
 
     def _resumed(self) -> Progress:
         """Take up the newest whole checkpoint. The first worker chooses, so that all take the same."""
@@ -110,7 +120,7 @@ class Worker:
                 raise TrainingError(
                     f"curriculum stage '{end['stage']}' ended at {end['accuracy']:.1%} held-out accuracy, below its "
                     f"minimum {end['minimum']:.0%}; train longer (training.num_steps) or set "
-                    "training.on_gate_failure=continue"
+                    f"training.on_gate_failure=continue, after deleting {self.settings.out} or with another --out"
                 )
 
     def _turns(self, tokenizer: PreTrainedTokenizerBase, split: str) -> list[TurnTokens]:
@@ -122,8 +132,14 @@ class Worker:
         """This worker's share of the held-out packs."""
         rng = random.Random(self.config.seed)
         chosen = rng.sample(turns, min(self.config.evaluation_examples, len(turns)))
-        groups = group_turns(chosen, self.config.max_tokens, rng)
-        return [pack(group, self.config.loss_weights) for group in groups[self.place.rank :: self.place.world_size]]
+        return self._mine([pack(group, self.config.loss_weights) for group in group_turns(chosen, self.config.max_tokens, rng)])
+
+    def _mine(self, packs: list[Pack]) -> list[Pack]:
+        """This worker's share. Workers that share the model's weights take every step together, so all get as many."""
+        mine = packs[self.place.rank :: self.place.world_size]
+        if self.config.parallelism == "fsdp" and len(mine) < -(-len(packs) // self.place.world_size):
+            mine.append(weightless(packs[0]))
+        return mine
 
     def _run_stage(self, num_steps: int) -> None:
         """One attempt at a stage, from where it stands."""
@@ -133,7 +149,7 @@ class Worker:
         batches = stage_packs(self.turns, index, num_steps, self.config, attempt)
         if self.progress.step == 0:
             if attempt and self.progress.best_checkpoint:  # which carries its optimizer with it
-                restore_state(self.checkpoints.path(self.progress.best_checkpoint), self.model, self.optimizer)
+                restore_state(self.checkpoints.whole_path(self.progress.best_checkpoint), self.model, self.optimizer)
             elif self.config.optimizer_between_stages == "restart":
                 self.optimizer = self._new_optimizer()
         evaluate_after = {
@@ -153,7 +169,7 @@ class Worker:
     def _step(self, packs: list[Pack], rate: float) -> None:
         # Dropout's randomness comes from the step, not from what ran before: a resumed run draws the same.
         torch.manual_seed(random.Random(f"{self.config.seed}:{self.progress.total_steps}:{self.place.rank}").getrandbits(63))
-        mine = self._fitting(packs[self.place.rank :: self.place.world_size])
+        mine = self._fitting(self._mine(packs))
         process = psutil.Process()
         cpu_before, started = process.cpu_times(), time.perf_counter()
         loss = train_step(self.model, self.optimizer, mine, rate, self.place.sum_over_workers, self._halve_from_now_on)
@@ -184,13 +200,19 @@ class Worker:
 
     def _halve_from_now_on(self, tokens: int) -> None:
         """Told by a step that memory did not suffice for a pack of so many tokens."""
+        if self.config.parallelism == "fsdp":  # the other workers would wait for the weights of packs they do not have
+            raise TrainingError(
+                f"a packed row of {tokens} tokens does not fit into memory; lower training.max_tokens "
+                f"(now {self.config.max_tokens})"
+            )
         self.progress = replace(self.progress, halvings=self.progress.halvings + 1)
         self._write({"event": "out_of_memory", "tokens": tokens, "halvings": self.progress.halvings})
 
     def _evaluate(self, is_last: bool) -> bool:
         """Evaluate, save a checkpoint, report, and return whether the attempt at the stage is over."""
         stage = self.config.stages[self.progress.stage]
-        evaluation = evaluate(self.model, self.held_out, self.progress.stage, self.place.sum_over_workers)
+        judged = hardest(self.progress.stage, self.config)
+        evaluation = evaluate(self.model, self.held_out, judged, self.place.sum_over_workers)
         metrics = {
             "stage": stage.name,
             "attempt": self.progress.attempt,
@@ -199,6 +221,7 @@ class Worker:
             "accuracy": evaluation.accuracy,
             "stage_accuracy": evaluation.stage_accuracy,
             "held_out_loss": evaluation.loss,
+            "num_judged": evaluation.num_judged,
             "num_turns": evaluation.num_turns,
             "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         }
@@ -228,7 +251,7 @@ class Worker:
             "attempt": self.progress.attempt,
             "steps": self.progress.step,
             "accuracy": evaluation.stage_accuracy,
-            "num_turns": evaluation.num_turns,
+            "num_judged": evaluation.num_judged,
             "gate": result,
             "target": stage.target,
             "minimum": stage.minimum,
@@ -239,8 +262,9 @@ class Worker:
         self.progress = self.progress.after(transition, retry)
 
     def _save(self) -> None:
+        state = gather_state(self.model, self.optimizer)
         if self.place.rank == 0:
-            self.checkpoints.save(self.progress, lambda folder: write_state(folder, self.model, self.optimizer))
+            self.checkpoints.save(self.progress, lambda folder: write_state(folder, self.model, state))
 
     def _write(self, event: dict[str, Any]) -> None:
         """A line of the log, and its figures for TensorBoard by the steps done."""

@@ -58,9 +58,13 @@ def finish(running):
     assert running.returncode == 0, errors[-3000:]
 
 
-def steps(out):
+def events(out):
     lines = (out / "log.jsonl").read_text().splitlines() if (out / "log.jsonl").exists() else []
-    return [event for event in map(json.loads, filter(_is_whole, lines)) if event["event"] == "step"]
+    return [json.loads(line) for line in lines if _is_whole(line)]
+
+
+def steps(out):
+    return [event for event in events(out) if event["event"] == "step"]
 
 
 def _is_whole(line):
@@ -127,9 +131,31 @@ def test_a_driver_that_is_killed_goes_on_when_run_again(dataset, whole, tmp_path
 
 
 def test_two_workers_do_what_one_does(dataset, tmp_path):
-    runs = {}
-    for num_workers in (1, 2):
-        out = tmp_path / str(num_workers)
-        finish(start(dataset, out, num_workers=num_workers, num_steps=12, lora={"rank": 2}))
-        runs[num_workers] = losses(out)
-    assert runs[2] == pytest.approx(runs[1], rel=1e-4)
+    """With the whole model each, or with half of it."""
+    runs, held_out = {}, {}
+    for name, changes in {
+        "one": {},
+        "ddp": {"num_workers": 2},
+        "fsdp": {"num_workers": 2, "parallelism": "fsdp"},
+    }.items():
+        out = tmp_path / name
+        finish(start(dataset, out, num_steps=12, lora={"rank": 2}, **changes))
+        runs[name] = losses(out)
+        held_out[name] = [event["held_out_loss"] for event in events(out) if event["event"] == "evaluation"]
+    for name in ("ddp", "fsdp"):
+        assert runs[name] == pytest.approx(runs["one"], rel=1e-4), name
+        assert held_out[name] == pytest.approx(held_out["one"], rel=1e-4), name
+    adapters = {name: load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in runs}
+    for name, tensor in adapters["one"].items():
+        assert tensor.shape == adapters["fsdp"][name].shape
+
+
+def test_what_one_of_two_workers_cannot_do_ends_both_with_one_line(dataset, tmp_path):
+    """The first worker cannot write its checkpoint, because a file is where the folder must be."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "checkpoints").mkdir()
+    (tmp_path / "out" / "checkpoints" / "step-00000004").write_text("")
+    running = start(dataset, tmp_path / "out", num_workers=2)
+    _, errors = running.communicate(timeout=TIMEOUT_S)
+    assert running.returncode == 1
+    assert "step-00000004 cannot be written" in errors.splitlines()[-1]

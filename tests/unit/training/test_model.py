@@ -12,8 +12,17 @@ from aria_ray.errors import TrainingError
 from aria_ray.training.base import prepare_base
 from aria_ray.training.batch import pack
 from aria_ray.training.loop import evaluate, train_step
-from aria_ray.training.model import add_adapter, is_merged, load_model, load_tokenizer, trainable_parameters, write_merged
-from aria_ray.training.state import restore_state, write_state
+from aria_ray.training.model import (
+    add_adapter,
+    hidden_states,
+    is_merged,
+    load_model,
+    load_tokenizer,
+    logits,
+    trainable_parameters,
+    write_merged,
+)
+from aria_ray.training.state import gather_state, restore_state, write_state
 from aria_ray.training.tokens import TurnTokens
 
 BASE = ModelConfig(source="random:tiny")
@@ -67,6 +76,19 @@ def test_training_learns_and_touches_the_adapter_only(model, tokenizer):
         assert value.requires_grad or torch.equal(value, frozen[name])
 
 
+def test_trained_tokens_are_embedded_and_predicted_as_peft_does_it(model, tokenizer):
+    optimizer = optimizer_of(model)
+    (packed, _) = packs = some_packs(tokenizer)
+    train_step(model, optimizer, packs, 1e-1, alone, never)  # so that their rows are not the base model's
+    base = model.get_base_model()
+    base.set_attn_implementation("sdpa")
+    mask, positions = packed.attention_mask[None, None], packed.position_ids[None]
+    expected = base.model(input_ids=packed.input_ids[None], attention_mask=mask, position_ids=positions).last_hidden_state
+    with torch.no_grad():
+        torch.testing.assert_close(hidden_states(model, packed), expected)
+        torch.testing.assert_close(logits(model, expected[0]), base.lm_head(expected[0]))
+
+
 def test_a_decision_counts_exactly_when_greedy_decoding_produces_it(model, tokenizer):
     model.eval()
     end = tokenizer.eos_token_id
@@ -79,7 +101,7 @@ def test_a_decision_counts_exactly_when_greedy_decoding_produces_it(model, token
     undecided = TurnTokens(
         "undecided", 2, (*ids[:-1], (ids[-1] + 2) % 200, end), len(prompt), 8, False, (5, 8)
     )  # differs after it
-    result = evaluate(model, [pack([greedy, other, undecided])], stage=0, sum_over_workers=alone)
+    result = evaluate(model, [pack([greedy, other, undecided])], hardest=1, sum_over_workers=alone)
     assert result.accuracy == pytest.approx(2 / 3)
     assert result.stage_accuracy == 1.0
     assert result.num_turns == 3
@@ -126,7 +148,7 @@ def test_a_step_does_not_depend_on_how_packs_are_dealt_out(tokenizer):
 def test_the_state_goes_on_exactly(model, tokenizer, tmp_path):
     packs, optimizer = some_packs(tokenizer), optimizer_of(model)
     train_step(model, optimizer, packs, 1e-2, alone, never)
-    write_state(tmp_path, model, optimizer)
+    write_state(tmp_path, model, gather_state(model, optimizer))
     expected = train_step(model, optimizer, packs, 1e-2, alone, never)
 
     other = add_adapter(load_model(prepare_base(BASE), tokenizer, "float32"), tokenizer, LoraConfig(rank=4), seed=1)
@@ -143,7 +165,7 @@ def test_the_merged_model_computes_what_the_adapted_one_does(model, tokenizer, t
     optimizer = optimizer_of(model)
     for _ in range(3):
         train_step(model, optimizer, some_packs(tokenizer), 1e-2, alone, never)
-    model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    write_state(tmp_path, model, gather_state(model, optimizer))
     write_merged(prepare_base(BASE), tmp_path / "adapter", "float32", tmp_path / "merged", "f1")
     assert is_merged(tmp_path / "merged", "f1")
     assert not is_merged(tmp_path / "merged", "f2")

@@ -13,7 +13,7 @@ from aria_ray.errors import TrainingError
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import trainable_parameters
 from aria_ray.training.settings import Place, Settings
-from aria_ray.training.train import _drop_torn_line
+from aria_ray.training.train import _events
 from aria_ray.training.worker import Worker
 
 
@@ -194,8 +194,34 @@ def test_examples_that_are_too_long_are_an_error_when_none_is_left(dataset, tmp_
         train(dataset, tmp_path / "run", max_tokens=100)
 
 
-def test_what_a_killed_run_left_of_its_last_line_is_cut(tmp_path):
-    log = tmp_path / "log.jsonl"
-    log.write_text('{"event": "step"}\n{"event": "st')
-    _drop_torn_line(log)
-    assert log.read_text() == '{"event": "step"}\n'
+def test_what_a_killed_run_left_of_its_last_line_does_no_harm(dataset, tmp_path):
+    train(dataset, tmp_path / "run", kill_at=2)
+    with (tmp_path / "run" / "log.jsonl").open("a") as log:
+        log.write('{"event": "st')
+    train(dataset, tmp_path / "run")
+    found = [event["total_steps"] for event in _events(tmp_path / "run" / "log.jsonl") if event["event"] == "step"]
+    assert found == list(range(1, 9))
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(dataset, tmp_path, monkeypatch):
+    import aria_ray.training.loop as loop
+
+    summed = loop._summed_gradients
+
+    def infinite(parameters, sum_over_workers):
+        gradients = summed(parameters, sum_over_workers)
+        gradients[0].view(-1)[0] = float("inf")
+        return gradients
+
+    monkeypatch.setattr(loop, "_summed_gradients", infinite)
+    with pytest.raises(TrainingError, match="gradient norm is inf, must be finite"):
+        train(dataset, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_damaged_best_checkpoint_is_no_adapter(dataset, tmp_path):
+    worker = train(dataset, tmp_path / "run")
+    best = worker.checkpoints.path(worker.progress.best_checkpoint) / "optimizer.safetensors"
+    best.write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"the best checkpoint is damaged: .*optimizer.safetensors has not the hash"):
+        worker.checkpoints.whole_path(worker.progress.best_checkpoint)

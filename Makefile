@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
 	.venv/bin/aria run laptop
 
-test: .venv/installed ## unit tests (about a minute), then integration tests (minutes: real Ray, real vLLM)
+test: .venv/installed ## unit tests (about two minutes), then integration tests (minutes: real Ray, real vLLM)
 	.venv/bin/python -m pytest tests/unit tests/integration
 
 unit: .venv/installed

@@ -45,8 +45,7 @@ def run(
     ] = False,
 ) -> None:
     """Everything, in order: dataset, training, endpoint, proof. Finished stages are reused."""
-    recipe, config = _resolve(arguments)
-    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
+    recipe, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.report import render_text
     from aria_ray.terminal import Terminal
@@ -62,8 +61,7 @@ def run(
 @app.command()
 def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """The dataset stage."""
-    _, config = _resolve(arguments)
-    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
+    _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
@@ -76,8 +74,7 @@ def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 @app.command()
 def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """The training stage; the dataset must be there."""
-    _, config = _resolve(arguments)
-    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
+    _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
@@ -91,8 +88,7 @@ def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 @app.command()
 def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """Serve the trained model until Ctrl-C; training must be done."""
-    _, config = _resolve(arguments)
-    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
+    _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.serving.deploy import check_port
     from aria_ray.terminal import Terminal
@@ -109,8 +105,7 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 @app.command()
 def validate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """The validation stage, against a live endpoint; training must be done."""
-    _, config = _resolve(arguments)
-    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
+    _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
@@ -124,8 +119,7 @@ def validate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 @app.command()
 def report(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """Write the report again from the finished stages, and print it."""
-    recipe, config = _resolve(arguments)
-    check_environment(os.environ)  # before Ray is imported, which itself raises for what is wrong there
+    recipe, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.report import render_text
 
@@ -171,6 +165,13 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("aria: stopped", err=True)
         sys.exit(130)
+
+
+def _resolve_for_ray(arguments: list[str] | None) -> tuple[str, RunConfig]:
+    """`_resolve` for a command that imports Ray next: an environment for which that import raises is refused here."""
+    recipe, config = _resolve(arguments)
+    check_environment(os.environ)
+    return recipe, config
 
 
 def _resolve(arguments: list[str] | None) -> tuple[str, RunConfig]:

@@ -122,7 +122,7 @@ def peer_seconds(config: DatasetConfig, items: list[Item], warm: bool) -> float:
     """
     datasets.disable_progress_bars()
     if warm:
-        make_rows(items[0], 1, config.augmentation_kinds, config.seed)
+        make_rows(items[0], config)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         rows = datasets.Dataset.from_list(items).map(
@@ -130,7 +130,7 @@ def peer_seconds(config: DatasetConfig, items: list[Item], warm: bool) -> float:
             batched=True,
             num_proc=config.num_workers,
             remove_columns=list(items[0]),
-            fn_kwargs={"count": config.augmentations, "kinds": config.augmentation_kinds, "seed": config.seed},
+            fn_kwargs={"config": config},
             load_from_cache_file=False,
             cache_file_name=str(Path(folder) / "rows.arrow"),
         )
@@ -139,10 +139,10 @@ def peer_seconds(config: DatasetConfig, items: list[Item], warm: bool) -> float:
     return seconds
 
 
-def rows_of_batch(batch: dict[str, list[str]], **options: Any) -> dict[str, list[Any]]:
+def rows_of_batch(batch: dict[str, list[str]], config: DatasetConfig) -> dict[str, list[Any]]:
     """`make_rows` in the shape of a batched map."""
     items = (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
-    rows = [row for item in items for row in make_rows(item, **options)]
+    rows = [row for item in items for row in make_rows(item, config)]
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
@@ -159,7 +159,7 @@ def speed(rows: int, repeats: int, workers: int) -> str:
     # The peer has a process of its own: forking one that runs Ray is not safe.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as passing:  # so that neither side is the one to read vLLM from the disk
-        passing.submit(make_rows, items[0], 1, config.augmentation_kinds, config.seed).result()
+        passing.submit(make_rows, items[0], config).result()
     with running_ray(workers), ProcessPoolExecutor(1, mp_context=spawn) as other:
         ours.first = ours_seconds(config, items)
         peer.first = other.submit(peer_seconds, config, items, False).result()

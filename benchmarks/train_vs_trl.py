@@ -27,7 +27,7 @@ from training_sides import WARM_UP_STEPS, Run, Task, ours, ours_unshared, peer, 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import DatasetConfig, RunConfig
 from aria_ray.dataset.augment import augmentations
-from aria_ray.dataset.loading import library
+from aria_ray.dataset.loading import configured_library
 from aria_ray.dataset.rows import Source, choose_templates
 from aria_ray.hardware.flops import LlamaShape, lora_step_flops
 from aria_ray.training.base import prepare_base
@@ -58,7 +58,7 @@ Rounds = dict[str, list[Run]]
 
 def write_rows(config: DatasetConfig, path: Path) -> None:
     """The rows of the dataset stage, without its checks and figures."""
-    source = Source(library())
+    source = Source(configured_library(config))
     with path.open("w", encoding="utf-8") as lines:
         for template in choose_templates(source.library, config.num_templates, config.catalogue_share, config.seed):
             for kind, turn in augmentations(template, config.augmentations, config.augmentation_kinds, source.library.frames):

@@ -149,7 +149,7 @@ def _ours(task: Task, groups: Groups) -> Run:
     steps, ends = [], []
     for rows in groups:
         packs = [pack(turns, task.config.loss_weights) for turns in rows]  # in the time of a step, as the peer's collating is
-        train_step(adapted, optimizer, packs, task.config.learning_rate, _alone, _out_of_memory)
+        train_step(adapted, optimizer, packs, task.config.learning_rate, alone, out_of_memory)
         ends.append(time.perf_counter())
         steps.append(
             Step(
@@ -262,8 +262,8 @@ def _leak(model: Any, rows: Any) -> float:
         with torch.no_grad():
             return model.model(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state[0, start:]
 
-    alone = states(len(positions) + start)
-    return float((states(0) - alone).norm() / alone.norm())
+    by_itself = states(len(positions) + start)
+    return float((states(0) - by_itself).norm() / by_itself.norm())
 
 
 def _run(task: Task, steps: Sequence[Step], ends: Sequence[float], num_trained: int) -> Run:
@@ -271,10 +271,10 @@ def _run(task: Task, steps: Sequence[Step], ends: Sequence[float], num_trained: 
     if torch.get_num_threads() != task.threads or len(ends) != task.num_steps_in_all:
         raise SystemExit(f"{len(ends)} steps on {torch.get_num_threads()} threads are not what was asked for")
     measured = tuple(steps[WARM_UP_STEPS : task.num_steps_in_all])
-    return Run(measured, ends[-1] - ends[WARM_UP_STEPS - 1], _peak_gib(), num_trained)
+    return Run(measured, ends[-1] - ends[WARM_UP_STEPS - 1], peak_gib(), num_trained)
 
 
-def _peak_gib() -> float:
+def peak_gib() -> float:
     """Largest resident set of this process so far, in GiB.
 
     Not `getrusage`, whose figure a process inherits from the one that started it.
@@ -283,9 +283,11 @@ def _peak_gib() -> float:
     return int(found[1]) / 2**20 if found else psutil.Process().memory_info().rss / 2**30
 
 
-def _alone(tensor: Tensor) -> Tensor:
+def alone(tensor: Tensor) -> Tensor:
+    """The sum over one worker."""
     return tensor
 
 
-def _out_of_memory(tokens: int) -> NoReturn:
+def out_of_memory(tokens: int) -> NoReturn:
+    """A benchmark has no smaller step to fall back to: it would be another one."""
     raise SystemExit(f"memory does not suffice for a pack of {tokens} tokens")

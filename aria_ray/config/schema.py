@@ -36,7 +36,11 @@ class DatasetConfig(Section):
     augmentation_kinds: tuple[Augmentation, ...] = ("context", "paraphrase", "noise", "formats", "tool_list", "masking")
     """Kinds that the rows after the first take turns with. Masking makes a model read the tool list, at a price."""
     catalogue_share: Share = Field(default=0.7, ge=0, le=1)
-    """The simulated catalogue's part of the templates that it has any for: tool use to reason about, and errors."""
+    """The simulated catalogue's part of the templates that it has any for: tool use to reason about, and errors. With 0 its
+    tools are not listed either, but for those kept for the test of unseen tools."""
+    builtin_tools: tuple[str, ...] = ()
+    """Names of the built-in tools to train on; all of them if empty. Fewer are learnt sooner. Those kept for the test of unseen
+    tools stay there."""
     tools: tuple[str, ...] = ()
     """Tools of your own: a module of typed functions (`my_package.my_tools`), or a JSON file of OpenAI tool definitions."""
     sources: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ import ray
 from ray.data import DataContext, Dataset, TaskPoolStrategy
 
 from aria_ray.artifacts import atomic_path, write_json
-from aria_ray.config.schema import Augmentation, DatasetConfig
+from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
-from aria_ray.dataset.loading import read_library
+from aria_ray.dataset.loading import configured_library
 from aria_ray.dataset.own_rows import read_source
 from aria_ray.dataset.quality import Quality, facts_of, sampled_share
 from aria_ray.dataset.rows import Row, Source, choose_templates
@@ -94,7 +94,7 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
     Raises:
         DataError: there are too few templates, two of them are the same sentence, or a file of the user is wrong.
     """
-    library = read_library(config.tools)
+    library = configured_library(config)
     templates = choose_templates(library, config.num_templates, config.catalogue_share, config.seed)
     seen: dict[str, str] = {}
     for template in templates:
@@ -123,12 +123,7 @@ def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
     rows = dataset.flat_map(
         _make_rows_or_error,
-        fn_kwargs={
-            "count": config.augmentations,
-            "kinds": config.augmentation_kinds,
-            "seed": config.seed,
-            "tools": config.tools,
-        },
+        fn_kwargs={"config": config},
         compute=TaskPoolStrategy(size=config.num_workers),
     )
     for batch in rows.iter_batches(batch_size=ROWS_PER_BATCH, batch_format="pyarrow"):
@@ -138,17 +133,15 @@ def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
         yield batch
 
 
-def make_rows(
-    item: Item, count: int, kinds: Sequence[Augmentation], seed: int, tools: tuple[str, ...] = ()
-) -> list[dict[str, Any]]:
+def make_rows(item: Item, config: DatasetConfig) -> list[dict[str, Any]]:
     """The rows of an item in the order of their ids, nested columns and the facts for the figures as JSON text."""
     if item["row"]:
         made = [json.loads(item["row"])]
     else:
-        source = _source(tools)
+        source = _source(config)
         template = source.library.template(item["template_id"])
-        turns = augmentations(template, count, kinds, source.library.frames)
-        made = [source.row(template.id, kind, turn, seed) for kind, turn in turns]
+        turns = augmentations(template, config.augmentations, config.augmentation_kinds, source.library.frames)
+        made = [source.row(template.id, kind, turn, config.seed) for kind, turn in turns]
     made.sort(key=lambda row: str(row["id"]))
     return [_flat(row) for row in made]
 
@@ -159,17 +152,17 @@ def _flat(row: Row) -> dict[str, Any]:
     return {**row, **texts, "facts": json.dumps(facts, ensure_ascii=False)}
 
 
-def _make_rows_or_error(item: Item, **options: Any) -> list[dict[str, Any]]:
+def _make_rows_or_error(item: Item, config: DatasetConfig) -> list[dict[str, Any]]:
     """`make_rows`; what is wrong with the input comes back as a row, because from a task it would come as its traceback."""
     try:
-        return [row | {"error": None} for row in make_rows(item, **options)]
+        return [row | {"error": None} for row in make_rows(item, config)]
     except AriaError as error:
         return [dict.fromkeys([*SCHEMA.names, "facts"]) | {"error": str(error)}]
 
 
 @functools.cache
-def _source(tools: tuple[str, ...]) -> Source:
-    return Source(read_library(tools))
+def _source(config: DatasetConfig) -> Source:
+    return Source(configured_library(config))
 
 
 def _line(item: dict[str, Any]) -> str:

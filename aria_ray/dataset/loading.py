@@ -5,11 +5,12 @@ import functools
 import hashlib
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.catalogue import Actions, Domain, catalogue_tools
 from aria_ray.dataset.catalogue_intents import catalogue_intents
 from aria_ray.dataset.own_tools import own_intents, own_tools
@@ -41,15 +42,25 @@ def library() -> Library:
     return load_templates(TEMPLATES, CATALOGUE)
 
 
-def read_library(tools: Sequence[str] = ()) -> Library:
+def configured_library(config: DatasetConfig) -> Library:
+    """The templates that a configuration lets rows be made from; see `read_library`."""
+    return read_library(config.tools, config.builtin_tools, catalogue=config.catalogue_share > 0)
+
+
+def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (), catalogue: bool = True) -> Library:
     """The templates that come with the package, and those composed for tools of the user (`own_tools`).
 
+    Of the package's, those that need only `builtin_tools` (if any are named), and those of the catalogue's domains if
+    `catalogue`. What is kept for the test of unseen tools stays in any case.
+
     Raises:
-        DataError: a tool of the user cannot be understood, or has the name of another one.
+        DataError: a tool of the user cannot be understood, or has the name of another one; there is no such built-in tool.
     """
-    if not tools:
-        return library()
     ours = library()
+    if builtin_tools or not catalogue:
+        ours = _narrowed(ours, builtin_tools, catalogue)
+    if not tools:
+        return ours
     own: dict[str, ListedTool] = {}
     taken = {tool.definition["function"]["name"] for tool in ours.tools.values()}
     for source in tools:
@@ -60,6 +71,27 @@ def read_library(tools: Sequence[str] = ()) -> Library:
             taken.add(shown)
             own[name] = tool
     return Library((*ours.intents, *own_intents(own)), ours.frames, {**ours.tools, **own})
+
+
+def _narrowed(whole: Library, builtin_tools: Collection[str], catalogue: bool) -> Library:
+    """The library with fewer tools, and without the intents that need those that are gone."""
+    unknown = sorted(set(builtin_tools) - set(TOOLS))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], TOOLS, n=5) or list(TOOLS)[:5]
+        raise DataError(f"dataset.builtin_tools: there is no tool {unknown[0]!r}; among the {len(TOOLS)} are {', '.join(near)}")
+
+    def kept(name: str, tool: ListedTool) -> bool:
+        chosen = catalogue if tool.domain else not builtin_tools or name in builtin_tools
+        return chosen or tool.is_unseen
+
+    tools = {name: tool for name, tool in whole.tools.items() if kept(name, tool)}
+    domains = {tool.domain for tool in tools.values()}
+    intents = [
+        (category, intent)
+        for category, intent in whole.intents
+        if intent.domain in domains and set(intent.needed_tools) <= set(tools)
+    ]
+    return Library(tuple(intents), whole.frames, tools)
 
 
 def templates_digest() -> str:

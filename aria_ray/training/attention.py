@@ -80,10 +80,9 @@ def tiled_attention(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention in the signature of transformers' attention functions; the result is (B, T, A, D)."""
-    heads_per_key = query.shape[1] // key.shape[1]
     parts = []
     for tile in tiles:
-        keys, values = (states.index_select(2, tile.columns).repeat_interleave(heads_per_key, dim=1) for states in (key, value))
+        keys, values = (states.index_select(2, tile.columns) for states in (key, value))
         parts.append(
             functional.scaled_dot_product_attention(
                 query[:, :, tile.start : tile.end],
@@ -92,6 +91,7 @@ def tiled_attention(
                 attn_mask=tile.mask,
                 dropout_p=options["dropout"],
                 scale=options["scaling"],
+                enable_gqa=query.shape[1] != key.shape[1],
             )
         )
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None

@@ -25,7 +25,7 @@ def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / generate.DATASET_FILE
     with path.open("w", encoding="utf-8") as lines:
         for item in generate.dataset_items(CONFIG):
-            for row in generate.make_rows(item, CONFIG.augmentations, CONFIG.augmentation_kinds, CONFIG.seed):
+            for row in generate.make_rows(item, CONFIG):
                 lines.write(generate._line(row))
     return path
 

@@ -13,8 +13,12 @@ KINDS = ("context", "noise")
 TALK = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
 
 
+def config(count=3, tools=()):
+    return DatasetConfig(num_templates=1, augmentations=count, augmentation_kinds=KINDS, tools=tools)
+
+
 def made(item, count=3, tools=()):
-    return make_rows(item, count, KINDS, 0, tools)
+    return make_rows(item, config(count, tools))
 
 
 def test_items_are_conversations_then_templates_by_id(tmp_path):
@@ -91,11 +95,10 @@ def test_a_line_is_the_row_with_its_columns_unpacked():
 
 
 def test_what_is_wrong_with_the_input_comes_back_as_a_row(tmp_path):
-    options = {"count": 1, "kinds": KINDS, "seed": 0}
-    (row,) = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": ""}, **options)
+    row, *_ = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": ""}, config())
     assert row["error"] is None
     gone = (str(tmp_path / "none.json"),)
-    (error,) = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": ""}, **options, tools=gone)
+    (error,) = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": ""}, config(tools=gone))
     assert set(error) == {*SCHEMA.names, "facts", "error"}
     assert "none.json cannot be read as JSON" in error["error"]
 

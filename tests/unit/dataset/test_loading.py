@@ -104,6 +104,34 @@ def test_without_tools_of_the_user_there_is_one_library():
     assert read_library() is read_library(()) is library()
 
 
+def test_a_library_of_fewer_tools_needs_no_other():
+    some = {"percent_of", "divide", "count_words"}
+    fewer = read_library(builtin_tools=tuple(some), catalogue=False)
+    seen = {name for name, tool in fewer.tools.items() if not tool.is_unseen}
+    assert seen == some
+    assert {name for name, tool in fewer.tools.items() if tool.is_unseen} == {
+        name for name, tool in library().tools.items() if tool.is_unseen
+    }
+    kept = {intent.name for _, intent in fewer.intents if not intent.is_unseen}
+    assert kept == {
+        intent.name
+        for _, intent in library().intents
+        if not intent.domain and not intent.is_unseen and set(intent.needed_tools) <= some
+    }
+    assert {"percent_of", "percent_meaning", "divide_by_zero"} <= kept
+    assert not {name for name in kept if name.startswith("multiply")}
+
+
+def test_without_the_catalogue_every_built_in_tool_stays():
+    names = {name for name, tool in read_library(catalogue=False).tools.items() if not tool.domain}
+    assert names == set(TOOLS)
+
+
+def test_a_built_in_tool_that_is_not_there_is_refused():
+    with pytest.raises(DataError, match=r"dataset.builtin_tools: there is no tool 'percent'; among the 57 are percent_of, "):
+        read_library(builtin_tools=("divide", "percent"))
+
+
 def test_the_digest_changes_with_any_file(tmp_path, monkeypatch):
     ours = templates_digest()
     assert len(ours) == 16

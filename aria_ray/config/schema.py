@@ -187,6 +187,9 @@ class ValidationConfig(Section):
 
     num_cases: int = Field(gt=0)
     """Held-out conversations for accuracy (fewer if the test split is smaller)."""
+    strict_tools: bool = True
+    """Whether tools are sent with OpenAI's `strict`: an engine that heeds it decodes no call but of a listed tool, with
+    arguments that fit its schema. The base model gets the same."""
     compare_base: bool = True
     """Whether the base model is served and put through the same cases."""
     concurrency: int = Field(default=8, gt=0)

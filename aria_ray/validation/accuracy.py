@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from aria_ray.grammar import MARKERS, Call, is_thought, message_calls
+from aria_ray.grammar import MARKERS, Call, ToolDefinition, is_thought, message_calls
 from aria_ray.tools import execute_listed, schema_problem
 from aria_ray.validation.client import Client, RequestFailure
 
@@ -46,29 +46,39 @@ def choose_cases(rows: Sequence[Mapping[str, Any]], num_cases: int, seed: int = 
 
 
 async def run_cases(
-    client: Client, cases: Sequence[Mapping[str, Any]], concurrency: int, on_case: Callable[[CaseResult], None]
+    client: Client,
+    cases: Sequence[Mapping[str, Any]],
+    concurrency: int,
+    on_case: Callable[[CaseResult], None],
+    *,
+    strict: bool,
 ) -> list[CaseResult]:
-    """Every case, `concurrency` at a time, in the order given. Answers are greedy, so they are those of the weights."""
+    """Every case, `concurrency` at a time, in the order given. Answers are greedy, so they are those of the weights.
+
+    `strict` sends the tools with that property, see `run_case`.
+    """
     free = asyncio.Semaphore(concurrency)
 
     async def one(case: Mapping[str, Any]) -> CaseResult:
         async with free:
-            result = await run_case(client, case)
+            result = await run_case(client, case, strict=strict)
         on_case(result)
         return result
 
     return list(await asyncio.gather(*(one(case) for case in cases)))
 
 
-async def run_case(client: Client, case: Mapping[str, Any]) -> CaseResult:
-    """Put one row's question, execute the calls that come back, and score the whole conversation."""
+async def run_case(client: Client, case: Mapping[str, Any], *, strict: bool) -> CaseResult:
+    """Put one row's question, execute the calls that come back, and score the whole conversation.
+
+    With `strict` each tool says so (OpenAI's function calling): vLLM then decodes only calls that fit a listed tool's schema.
+    """
+    tools = [_strict(tool) for tool in case["tools"]] if strict else case["tools"]
     messages = [message for message in case["messages"] if message["role"] in ("system", "user")]
     rounds: list[tuple[Call, ...]] = []
     thoughts = 0
     for turn in range(1, MAX_ROUNDS + 1):
-        reply = await client.chat(
-            [_sent(message) for message in messages], tools=case["tools"], max_tokens=MAX_TOKENS, temperature=0
-        )
+        reply = await client.chat([_sent(message) for message in messages], tools=tools, max_tokens=MAX_TOKENS, temperature=0)
         if isinstance(reply, RequestFailure):
             return _result(case, "request_failed", None, rounds, (turn - 1, thoughts), reply.reason, messages)
         message = _assistant(reply.message)
@@ -170,6 +180,10 @@ def _assistant(message: Mapping[str, Any]) -> dict[str, Any]:
     if message.get("tool_calls"):
         kept["tool_calls"] = message["tool_calls"]
     return kept
+
+
+def _strict(tool: ToolDefinition) -> ToolDefinition:
+    return {**tool, "function": {**tool["function"], "strict": True}}
 
 
 def _sent(message: Mapping[str, Any]) -> dict[str, Any]:

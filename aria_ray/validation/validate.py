@@ -60,7 +60,7 @@ async def _quality(
         progress(len(done), len(cases), f"{sum(item.outcome == 'correct' for item in done)} right")
 
     async with connect(base_url, model, config.request_timeout_s, config.concurrency) as client:
-        results = await run_cases(client, cases, config.concurrency, on_case)
+        results = await run_cases(client, cases, config.concurrency, on_case, strict=config.strict_tools)
     write_text(out, "".join(as_json(result) + "\n" for result in results))
     if all(result.outcome == "request_failed" for result in results):
         raise ServingError(f"every request to {base_url} failed: {results[0].detail}; the transcripts are in {out}")

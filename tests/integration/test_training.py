@@ -30,10 +30,10 @@ from aria_ray.training.base import prepare_base
 from aria_ray.training.train import train_curriculum
 ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 base = prepare_base(ModelConfig(source="random:tiny"))
-config = TrainingConfig(**json.loads(sys.argv[3]))
-out = Path(sys.argv[2])
-out.mkdir(exist_ok=True)
-train_curriculum(config, "float32", base, Path(sys.argv[1]), out, lambda event: None)
+for folder, values in json.loads(sys.argv[2]).items():
+    out = Path(folder)
+    out.mkdir(exist_ok=True)
+    train_curriculum(TrainingConfig(**values), "float32", base, Path(sys.argv[1]), out, lambda event: None)
 """
 
 
@@ -47,9 +47,20 @@ def dataset(tmp_path_factory):
 
 
 def start(dataset, out, **changes):
+    return start_all(dataset, {out: changes})
+
+
+def start_all(dataset, runs):
+    """One process that trains into each folder in turn, with the changes given for it."""
     values = {"num_steps": NUM_STEPS, "tokens_per_step": 2000, "max_tokens": 1000, "learning_rate": 3e-3, "cpus_per_worker": 1}
     values |= {"evaluation_examples": 8, "checkpoint_every_steps": 4, "gate_retries": 0, "lora": {"rank": 2, "dropout": 0.1}}
-    command = [sys.executable, "-c", DRIVER, str(dataset), str(out), json.dumps(values | changes)]
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER,
+        str(dataset),
+        json.dumps({str(out): values | changes for out, changes in runs.items()}),
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -132,16 +143,13 @@ def test_a_driver_that_is_killed_goes_on_when_run_again(dataset, whole, tmp_path
 
 def test_two_workers_do_what_one_does(dataset, tmp_path):
     """With the whole model each, or with half of it."""
-    runs, held_out = {}, {}
-    for name, changes in {
-        "one": {},
-        "ddp": {"num_workers": 2},
-        "fsdp": {"num_workers": 2, "parallelism": "fsdp"},
-    }.items():
-        out = tmp_path / name
-        finish(start(dataset, out, num_steps=12, lora={"rank": 2}, **changes))
-        runs[name] = losses(out)
-        held_out[name] = [event["held_out_loss"] for event in events(out) if event["event"] == "evaluation"]
+    ways = {"one": {}, "ddp": {"num_workers": 2}, "fsdp": {"num_workers": 2, "parallelism": "fsdp"}}
+    few = {"num_steps": 12, "lora": {"rank": 2}}
+    finish(start_all(dataset, {tmp_path / name: few | changes for name, changes in ways.items()}))
+    runs = {name: losses(tmp_path / name) for name in ways}
+    held_out = {
+        name: [event["held_out_loss"] for event in events(tmp_path / name) if event["event"] == "evaluation"] for name in ways
+    }
     for name in ("ddp", "fsdp"):
         assert runs[name] == pytest.approx(runs["one"], rel=1e-4), name
         assert held_out[name] == pytest.approx(held_out["one"], rel=1e-4), name

@@ -43,7 +43,7 @@ def saying(content):
     return {"role": "assistant", "reasoning": READY, "content": content}
 
 
-def converse(case, *replies):
+def converse(case, *replies, strict=True):
     """The result of a case, and the requests the endpoint got, where it answers with these replies in turn."""
     requests = []
 
@@ -57,7 +57,7 @@ def converse(case, *replies):
 
     async def go():
         async with httpx.AsyncClient(base_url="http://endpoint/v1", transport=httpx.MockTransport(handler)) as http:
-            return await run_case(Client(http, "aria"), case)
+            return await run_case(Client(http, "aria"), case, strict=strict)
 
     return asyncio.run(go()), requests
 
@@ -68,6 +68,14 @@ def test_a_right_conversation_executes_the_tool_and_is_correct():
     sent = requests[1]["messages"]
     assert sent[-1] == {"role": "tool", "tool_call_id": "x", "content": "42"}
     assert "reasoning" not in sent[1]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_tools_are_sent_as_strict_if_asked_for(strict):
+    _, (first, second) = converse(HIT, calling(CALL.arguments), saying("42"), strict=strict)
+    for request in (first, second):
+        assert [tool["function"]["name"] for tool in request["tools"]] == [tool["function"]["name"] for tool in HIT["tools"]]
+        assert [tool["function"].get("strict") for tool in request["tools"]] == [True if strict else None] * len(HIT["tools"])
 
 
 @pytest.mark.parametrize(

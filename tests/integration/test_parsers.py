@@ -9,6 +9,8 @@ import yaml
 
 from aria_ray import grammar
 from aria_ray.config.schema import ModelConfig
+from aria_ray.dataset.loading import library
+from aria_ray.dataset.rows import Source, choose_templates
 from aria_ray.serving.deploy import find_config
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import load_tokenizer
@@ -70,6 +72,36 @@ def test_turn_without_end_of_thought_is_all_reasoning(tokenizer: Any, text: str)
     expected = (text.removeprefix(grammar.THINK_START), "", [])
     assert _parse_whole(tokenizer, text) == expected
     assert _parse_streamed(tokenizer, text, prompt) == expected
+
+
+def test_strict_decoding_admits_what_the_data_teaches_and_no_other_tool() -> None:
+    """Every tool's schema compiles, every reference call is admitted, and a call of a tool that is not listed is not."""
+    for tool in library().tools.values():
+        _strict_matcher([tool.definition])
+    source = Source(library())
+    rows = [source.row(template.id, "none", 0, 0) for template in choose_templates(source.library, 200, 0.5, 0)]
+    calls = [(row["tools"], message) for row in rows for message in row["messages"] if message.get("tool_calls")]
+    assert len(calls) > 100
+    for tools, message in calls:
+        text = "<think>ask</think>" + "".join(
+            f'<tool_call>{{"name": "{item["function"]["name"]}", "arguments": {item["function"]["arguments"]}}}</tool_call>'
+            for item in message["tool_calls"]
+        )
+        assert _strict_matcher(tools).accept_string(text), text
+        assert not _strict_matcher(tools).accept_string('<think>ask</think><tool_call>{"name": "made_up"')
+
+
+def _strict_matcher(tools: Sequence[grammar.ToolDefinition]) -> Any:
+    """What vLLM decodes by when tools are sent as strict, over an alphabet of bytes."""
+    import xgrammar
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionToolsParam
+    from vllm.tool_parsers.structural_tag_registry import get_model_structural_tag
+
+    strict = [ChatCompletionToolsParam(**{**tool, "function": {**tool["function"], "strict": True}}) for tool in tools]
+    tag = get_model_structural_tag(ENGINE_KWARGS["tool_call_parser"], strict, "auto", reasoning=False)
+    alphabet = [bytes([value]) for value in range(256)] + [b"<end>"]
+    vocabulary = xgrammar.TokenizerInfo(alphabet, vocab_type=xgrammar.VocabType.RAW, vocab_size=257, stop_token_ids=[256])
+    return xgrammar.GrammarMatcher(xgrammar.GrammarCompiler(vocabulary).compile_structural_tag(tag))
 
 
 def _rendered(tokenizer: Any, conversation: Sequence[grammar.Message], turn: grammar.Message) -> tuple[str, str]:

@@ -154,8 +154,11 @@ class TrainingConfig(Section):
             raise ValueError(f"num_steps ({self.num_steps}) must be at least one per stage ({len(names)})")
         if self.parallelism == "fsdp" and self.num_workers == 1:
             raise ValueError("parallelism (fsdp) spreads the model over workers, num_workers (1) must be more; or set ddp")
-        if self.max_tokens > self.tokens_per_step:
-            raise ValueError(f"tokens_per_step ({self.tokens_per_step}) must be at least max_tokens ({self.max_tokens})")
+        if self.num_workers * self.max_tokens > self.tokens_per_step:
+            raise ValueError(
+                f"tokens_per_step ({self.tokens_per_step}) must be at least num_workers x max_tokens "
+                f"({self.num_workers} x {self.max_tokens}), so that every worker has a row; raise it or lower one of the two"
+            )
         return self
 
 

@@ -116,6 +116,13 @@ def pack(turns: Sequence[TurnTokens], loss_weights: LossWeights = EVEN) -> Pack:
     )
 
 
+def dealt(packs: Sequence[Pack], rank: int, num_workers: int) -> list[Pack]:
+    """The packs of one worker, dealt from the largest on, to and fro, so that no worker waits long for another."""
+    order = [*range(num_workers), *reversed(range(num_workers))]
+    ordered = sorted(packs, key=lambda pack: pack.num_tokens, reverse=True)
+    return [each for index, each in enumerate(ordered) if order[index % len(order)] == rank]
+
+
 def weightless(whole: Pack) -> Pack:
     """A pack that is computed like the given one and counts for nothing, neither in a loss nor in a share of turns."""
     return replace(whole, weights=torch.zeros_like(whole.weights), turns=(), num_unshared_tokens=0)

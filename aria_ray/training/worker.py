@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from aria_ray.errors import TrainingError
 from aria_ray.training.attention import use_prefix_tree_attention
-from aria_ray.training.batch import Pack, group_turns, halves, pack, weightless
+from aria_ray.training.batch import Pack, dealt, group_turns, halves, pack, weightless
 from aria_ray.training.checkpoint import Checkpoints, Progress, checkpoint_name
 from aria_ray.training.curriculum import Evaluation, GateResult, gate, hardest, stage_packs, stage_steps
 from aria_ray.training.follow import end_torn_line
@@ -136,7 +136,7 @@ class Worker:
 
     def _mine(self, packs: list[Pack]) -> list[Pack]:
         """This worker's share. Workers that share the model's weights take every step together, so all get as many."""
-        mine = packs[self.place.rank :: self.place.world_size]
+        mine = dealt(packs, self.place.rank, self.place.world_size)
         if self.config.parallelism == "fsdp" and len(mine) < -(-len(packs) // self.place.world_size):
             mine.append(weightless(packs[0]))
         return mine

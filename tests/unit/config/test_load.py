@@ -50,6 +50,12 @@ def test_bad_input_gets_one_clear_line(recipe, override, message):
     assert "\n" not in str(caught.value)
 
 
+def test_every_worker_must_have_a_row_in_every_step():
+    load_config("laptop", ["training.num_workers=2", "training.tokens_per_step=1024"])
+    with pytest.raises(ConfigError, match=r"tokens_per_step \(1023\) must be at least num_workers x max_tokens \(2 x 512\)"):
+        load_config("laptop", ["training.num_workers=2", "training.tokens_per_step=1023"])
+
+
 def test_a_recipe_that_is_no_mapping_is_refused(tmp_path):
     (tmp_path / "x.yaml").write_text("- a\n")
     with pytest.raises(ConfigError, match="must be a YAML mapping"):

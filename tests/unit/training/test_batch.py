@@ -13,7 +13,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from aria_ray.config.schema import LossWeights
 from aria_ray.training import attention
 from aria_ray.training.attention import TILED, block_mask, tiles
-from aria_ray.training.batch import group_turns, halves, pack, shared_length
+from aria_ray.training.batch import dealt, group_turns, halves, pack, shared_length
 from aria_ray.training.loop import backward, supervised_states
 from aria_ray.training.lora import MergedLoraLinear
 from aria_ray.training.tokens import TurnTokens
@@ -146,6 +146,17 @@ def test_halves_are_the_same_turns():
     assert sum(part.weight for part in parts) == pytest.approx(whole.weight)
     assert max(part.num_tokens for part in parts) < whole.num_tokens
     assert len(halves(pack(TURNS[:1]))) == 1
+
+
+def test_packs_are_dealt_so_that_workers_have_about_as_much():
+    packs = [pack([turn([5, END, *range(7, 7 + length), END], 3)]) for length in (30, 2, 28, 4, 17, 15, 9)]
+    shares = [dealt(packs, rank, 3) for rank in range(3)]
+    assert sorted(map(id, packs)) == sorted(id(each) for share in shares for each in share)
+    assert {len(share) for share in shares} == {2, 3}
+    sizes = [sum(each.num_tokens for each in share) for share in shares]
+    # Dealt in the order that they come in, the first would have 30, 4 and 9, the second 2 and 17.
+    assert max(sizes) - min(sizes) <= 10
+    assert dealt(packs[:1], 1, 2) == []
 
 
 def test_targets_weigh_what_they_belong_to():

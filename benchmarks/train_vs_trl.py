@@ -27,8 +27,9 @@ from training_sides import WARM_UP_STEPS, Run, Task, ours, ours_unshared, peer, 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import DatasetConfig, RunConfig
 from aria_ray.dataset.augment import augmentations
+from aria_ray.dataset.generate import dataset_items
 from aria_ray.dataset.loading import configured_library
-from aria_ray.dataset.rows import Source, choose_templates
+from aria_ray.dataset.rows import Source
 from aria_ray.hardware.flops import LlamaShape, lora_step_flops
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import load_tokenizer
@@ -60,7 +61,8 @@ def write_rows(config: DatasetConfig, path: Path) -> None:
     """The rows of the dataset stage, without its checks and figures."""
     source = Source(configured_library(config))
     with path.open("w", encoding="utf-8") as lines:
-        for template in choose_templates(source.library, config.num_templates, config.catalogue_share, config.seed):
+        for item in dataset_items(config):
+            template = source.library.template(item["template_id"])
             for kind, turn in augmentations(template, config.augmentations, config.augmentation_kinds, source.library.frames):
                 lines.write(json.dumps(source.row(template.id, kind, turn, config.seed)) + "\n")
 

@@ -38,6 +38,9 @@ class DatasetConfig(Section):
     catalogue_share: Share = Field(default=0.7, ge=0, le=1)
     """The simulated catalogue's part of the templates that it has any for: tool use to reason about, and errors. With 0 its
     tools are not listed either, but for those kept for the test of unseen tools."""
+    num_intents: int | None = Field(default=None, ge=10)
+    """Different things that are asked for, drawn in the shares of scenarios and categories; all there are if not given. Fewer,
+    each in more templates, are learnt sooner. The test of unseen tools is not narrowed."""
     builtin_tools: tuple[str, ...] = ()
     """Names of the built-in tools to train on; all of them if empty. Fewer are learnt sooner. Those kept for the test of unseen
     tools stay there."""

@@ -95,7 +95,7 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
         DataError: there are too few templates, two of them are the same sentence, or a file of the user is wrong.
     """
     library = configured_library(config)
-    templates = choose_templates(library, config.num_templates, config.catalogue_share, config.seed)
+    templates = choose_templates(library, config.num_templates, config.catalogue_share, config.seed, config.num_intents)
     seen: dict[str, str] = {}
     for template in templates:
         sentence = library.frames.frames[template.frame].replace("{q}", re.sub(r"\{\w+\}", "{}", template.phrasing))

@@ -141,6 +141,7 @@ class Quality:
             "num_rows": self.num_rows,
             "num_templates": len(self.templates),
             "num_families": {split: len(names) for split, names in sorted(self.families.items())},
+            "num_intents_trained": len({family.rsplit("/", 1)[0] for family in self.families.get("train", ())}),
             "num_tool_lists": len(self.tool_lists),
             "num_tools_called": len(self.tools_called),
             "num_sampled_rows": sampled,
@@ -176,8 +177,8 @@ def _gate_duplicates(figures: Mapping[str, Any], near_duplicates: Mapping[str, s
 
 
 def _gate_shares(figures: Mapping[str, Any]) -> None:
-    # A small dataset cannot hit the shares closer than a few templates.
-    tolerance = max(SHARE_TOLERANCE, 2 / max(1, figures["num_templates"]))
+    # A small dataset cannot hit the shares closer than a few templates, one of few intents not closer than one of them.
+    tolerance = max(SHARE_TOLERANCE, 2 / max(1, figures["num_templates"]), 1 / max(1, figures["num_intents_trained"]))
     for column, shares in SHARES.items():
         for key, share in shares.items():
             found = figures["shares"][column].get(key, 0.0)

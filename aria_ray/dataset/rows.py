@@ -10,7 +10,7 @@ from aria_ray.config.schema import Augmentation
 from aria_ray.dataset.augment import variant, wording
 from aria_ray.dataset.scenarios import converse, difficulty
 from aria_ray.dataset.slots import draw_values
-from aria_ray.dataset.templates import OWN_DOMAIN, Category, Library, Scenario, Split, Template, stable_fraction
+from aria_ray.dataset.templates import OWN_DOMAIN, Category, Intent, Library, Scenario, Split, Template, stable_fraction
 from aria_ray.dataset.toolboxes import Toolboxes
 from aria_ray.errors import DataError
 
@@ -84,15 +84,18 @@ class Source:
         }
 
 
-def choose_templates(library: Library, num_templates: int, catalogue_share: float, seed: int) -> list[Template]:
+def choose_templates(
+    library: Library, num_templates: int, catalogue_share: float, seed: int, num_intents: int | None = None
+) -> list[Template]:
     """Base templates in order of their ids, with the scenario, category and split shares of the dataset at any size.
 
-    `catalogue_share` is the catalogue's part of what it has templates for: reasoning with tools, and errors.
+    `catalogue_share` is the catalogue's part of what it has templates for: reasoning with tools, and errors. `num_intents` of
+    the intents are drawn in the same shares; None takes all.
 
     Raises:
         DataError: there are not that many.
     """
-    pools = _pools(library, seed)
+    pools = _pools(library if num_intents is None else _with_fewer_intents(library, num_intents, seed), seed)
     chosen: list[Template] = []
     carry: dict[Kind, float] = {}
     for scenario, count in apportion(num_templates, SCENARIO_SHARES).items():
@@ -128,6 +131,25 @@ def apportion(total: int, shares: Mapping[Key, float], carry: dict[Key, float] |
     for key, share in shares.items():
         owed[key] = owed.get(key, 0.0) + total * share / weight - parts[key]
     return parts
+
+
+def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Library:
+    """A library with so many of the intents whose tools are trained on, or all of a scenario where it has fewer."""
+    waiting: dict[Scenario, dict[Category, list[Intent]]] = {}
+    ordered = sorted(library.intents, key=lambda item: stable_fraction(f"{seed}:intent:{item[1].name}"))
+    for category, intent in ordered:
+        if not intent.is_unseen:
+            waiting.setdefault(intent.scenario, {}).setdefault(category, []).append(intent)
+    names = {intent.name for _, intent in library.intents if intent.is_unseen}
+    carry: dict[Category, float] = {}
+    for scenario, count in apportion(num_intents, SCENARIO_SHARES).items():
+        there = waiting.get(scenario, {})
+        parts = apportion(count, {category: CATEGORY_SHARES[category] for category in there}, carry) if there else {}
+        taken = [intent for category, part in parts.items() for intent in there[category][:part]]
+        left = [intent for category, part in parts.items() for intent in there[category][part:]]
+        names |= {intent.name for intent in (taken + left)[:count]}
+    intents = tuple((category, intent) for category, intent in library.intents if intent.name in names)
+    return Library(intents, library.frames, library.tools)
 
 
 def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[Kind, list[Template]]]:

@@ -125,6 +125,21 @@ def test_what_only_one_origin_has_comes_from_it(source, share, origins):
     assert {bool(template.intent.domain) for template in both if template.intent.scenario == "hit"} == origins
 
 
+def test_fewer_intents_have_the_same_shares_and_the_unseen_ones_stay(source):
+    found = choose_templates(source.library, 400, 0.7, 0, num_intents=40)
+    assert len({template.id for template in found}) == 400
+    seen = [template for template in found if not template.intent.is_unseen]
+    intents = {template.intent.name: template for template in seen}
+    assert len(intents) == 40
+    for scenario, share in SCENARIO_SHARES.items():
+        assert sum(template.intent.scenario == scenario for template in intents.values()) == 40 * share
+        assert sum(template.intent.scenario == scenario for template in found) == 400 * share
+    assert {template.split for template in found} == {"train", "validation", "test", "test_unseen_tools"}
+    # All that there are of the scenario are taken where fewer are there than asked for.
+    assert choose_templates(source.library, 400, 0.7, 0, num_intents=10**6) == choose_templates(source.library, 400, 0.7, 0)
+    assert choose_templates(source.library, 400, 0.7, 1, num_intents=40) != found
+
+
 def test_the_choice_depends_on_the_seed_alone(source, chosen):
     ids = [template.id for template in chosen[300]]
     assert [template.id for template in choose_templates(source.library, 300, 0.7, 0)] == ids

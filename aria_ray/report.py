@@ -105,7 +105,7 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _share(quality: Mapping[str, Any], source: str, name: str, target: float | None) -> Metric:
+def _share(quality: Mapping[str, Any], source: str, name: str, target: float | None, detail: str = "") -> Metric:
     """A share with its interval. Where requests failed the cases left are no random sample, so nothing is met by them."""
     share = quality.get("shares", {}).get(source)
     failed = quality.get("outcomes", {}).get("request_failed", 0)
@@ -114,7 +114,7 @@ def _share(quality: Mapping[str, Any], source: str, name: str, target: float | N
     interval = tuple(share["interval"])
     status = judge(name, share["value"], target, interval)
     return Metric(
-        detail=f"{failed} requests failed" if failed else "",
+        detail="; ".join(filter(None, [detail, f"{failed} requests failed" if failed else ""])),
         name=name,
         value=share["value"],
         unit="share",
@@ -130,10 +130,11 @@ def _quality(config: RunConfig, stages: Mapping[str, Manifest]) -> list[Metric]:
     targets = config.validation.targets
     ours, base, unseen = (facts.get(name, {}) for name in ("quality", "quality_base", "quality_unseen"))
     wanted = {"accuracy": targets.accuracy, "tool_compliance": targets.tool_compliance}
-    metrics = [_share(ours, name, name, target) for name, target in wanted.items()]
+    how = "tools sent as strict" if config.validation.strict_tools else ""
+    metrics = [_share(ours, name, name, target, how) for name, target in wanted.items()]
     metrics += [_share(ours, name, name, None) for name in ("thinking_prefix", "irrelevance")]
-    metrics += [_share(base, name, f"{name}_base", None) for name in (*CONDITIONS, "irrelevance")]
-    metrics += [_share(unseen, name, f"{name}_unseen_tools", None) for name in CONDITIONS]
+    metrics += [_share(base, name, f"{name}_base", None, how) for name in (*CONDITIONS, "irrelevance")]
+    metrics += [_share(unseen, name, f"{name}_unseen_tools", None, how) for name in CONDITIONS]
     return metrics + [
         _share(ours, name, name.replace(":", "_"), None)
         for name in sorted(ours.get("shares", {}))

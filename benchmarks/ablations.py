@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import RunConfig
-from aria_ray.grammar import TURN_END, Call, message_calls, parse_assistant, thought_functions
+from aria_ray.grammar import THINK_END, TURN_END, Call, message_calls, parse_assistant, thought_functions
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.base import prepare_base
 from aria_ray.training.curriculum import stage_packs, stage_steps
@@ -106,11 +106,8 @@ AS_IT_IS = "the recipe"
 VARIANTS = {
     AS_IT_IS: Variant(),
     "order: shuffled": Variant(("training.order=shuffled",)),
-    "order: staged": Variant(("training.order=staged",)),
-    "no replay": Variant(("training.order=staged", "training.replay_share=0")),
-    "names masked in a fifth of the rows": Variant(
-        ("dataset.augmentations=5", "dataset.augmentation_kinds=[context,paraphrase,noise,masking]")
-    ),
+    "no replay": Variant(("training.replay_share=0",)),
+    "names masked in an eighth of the rows": Variant(("dataset.augmentation_kinds=[context,paraphrase,noise,masking]",)),
     "no thought": Variant(rewrite=without_thought),
     "long thought": Variant(rewrite=with_long_thought),
 }
@@ -125,13 +122,14 @@ def encoded(tokenizer: PreTrainedTokenizerBase, row: Row) -> list[TurnTokens]:
         prompt = _render(tokenizer, row, index, ask=True)
         said = _render(tokenizer, row, index + 1, ask=False).removeprefix(prompt).removesuffix("\n")
         start, ids = _ids(tokenizer, prompt), _ids(tokenizer, said)
+        thought = said[: said.index(THINK_END) + len(THINK_END)] if THINK_END in said else ""
         turns.append(
             TurnTokens(
                 row_id=row["id"],
                 difficulty=row["difficulty"],
                 ids=(*start, *ids),
                 num_prompt=len(start),
-                thought_end=len(start),
+                thought_end=len(start) + len(_ids(tokenizer, thought)),
                 calls=bool(message.get("tool_calls")),
                 decision=(len(start), len(start) + len(ids)),
             )

@@ -23,6 +23,7 @@ from aria_ray.config.schema import TrainingConfig
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.curriculum import stage_packs
 from aria_ray.training.loop import train_step
+from aria_ray.training.lora import MergedLoraLinear
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 
 LARGER = "random weights, shape of Llama-3.2-1B"
@@ -64,6 +65,7 @@ def larger_model_peak(task: Task, lora: bool) -> Peak:
     wanted = LoraConfig(
         task_type="CAUSAL_LM", r=adapter.rank, lora_alpha=adapter.alpha, target_modules=list(adapter.target_modules)
     )
+    wanted._register_custom_module({torch.nn.Linear: MergedLoraLinear})
     return _peak(get_peft_model(model, wanted) if lora else model, task)
 
 
@@ -92,8 +94,8 @@ def report(overrides: list[str], num_steps: int) -> str:
         lines.append(f"| {name} | {lora.gib:.2f} | {full.gib:.2f} | {1 - lora.gib / full.gib:.0%} | {trained} |")
     training: TrainingConfig = config.training
     return f"""\
-{num_steps} steps of up to {training.tokens_per_step} tokens in rows of up to {training.max_tokens}, float32, LoRA of rank \
-{training.lora.rank}. Peak resident set of the process, with Python and the libraries. Both sides compute the same rows the \
+{num_steps} steps of up to {training.tokens_per_step} tokens in rows of up to {training.max_tokens}, {config.model.dtype}, LoRA of \
+rank {training.lora.rank}. Peak resident set of the process, with Python and the libraries. Both sides compute the same rows the \
 same way and keep all activations; memory is at its peak once the optimizer has its averages, in the second step.
 
 {chr(10).join(lines)}
@@ -107,6 +109,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the section into RESULTS.md")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the laptop recipe")
     options = parser.parse_args()
+    if options.steps < 2:
+        raise SystemExit(f"--steps {options.steps}: must be at least 2, since the first makes the optimizer's averages")
     publish("Memory of training", lambda: report(options.overrides, options.steps), (), options.write)
 
 

@@ -34,6 +34,7 @@ def tokens_per_s(config: RunConfig, dataset: Path, num_workers: int, num_steps: 
             "tokens_per_step": 2 * config.training.max_tokens,
             "order": "shuffled",
             "stages": (config.training.stages[0].model_copy(update={"steps_share": 1.0}),),
+            "on_gate_failure": "continue",
             "evaluations_per_stage": 1,
             "evaluation_examples": 8,
         }

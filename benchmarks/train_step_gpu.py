@@ -27,6 +27,7 @@ from aria_ray.hardware.flops import LlamaShape, lora_step_flops
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, group_turns, pack
 from aria_ray.training.loop import MAX_GRADIENT_NORM, train_step
+from aria_ray.training.lora import MergedLoraLinear
 from aria_ray.training.model import trainable_parameters
 from aria_ray.training.tokens import TurnTokens
 
@@ -92,8 +93,8 @@ def some_turns(num_lists: int, vocabulary: int, seed: int) -> list[TurnTokens]:
     return turns
 
 
-def new_model(shape: str, device: torch.device) -> PeftModel:
-    """Random weights with a LoRA adapter, in bfloat16 on a GPU."""
+def new_model(shape: str, device: torch.device, *, ours: bool) -> PeftModel:
+    """Random weights with a LoRA adapter, in bfloat16 on a GPU; `ours` has the trainer's layer in place of PEFT's."""
     torch.manual_seed(0)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     before = torch.get_default_dtype()
@@ -103,12 +104,14 @@ def new_model(shape: str, device: torch.device) -> PeftModel:
             model = LlamaForCausalLM(LlamaConfig(**SHAPES[shape], tie_word_embeddings=False))
     finally:
         torch.set_default_dtype(before)
-    adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS)))
-    return adapted.train()
+    lora = LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS))
+    if ours:
+        lora._register_custom_module({torch.nn.Linear: MergedLoraLinear})
+    return get_peft_model(model, lora).train()
 
 
 def our_step(model: PeftModel, optimizer: torch.optim.Optimizer, packs: Sequence[Pack]) -> None:
-    """As the trainer does it."""
+    """As the trainer does it, but for the control tokens' embeddings, which neither side trains here."""
     train_step(model, optimizer, packs, LEARNING_RATE, alone, out_of_memory)
 
 
@@ -129,10 +132,10 @@ def peer_step(model: PeftModel, optimizer: torch.optim.Optimizer, packs: Sequenc
     optimizer.step()
 
 
-def measure(step: Side, shape: str, steps: Sequence[Sequence[Pack]], device: torch.device, *, shared: bool) -> Round:
+def measure(step: Side, shape: str, steps: Sequence[Sequence[Pack]], device: torch.device, *, ours: bool) -> Round:
     """Time a side's steps on a model of its own, after some to warm up."""
-    model = new_model(shape, device)
-    if shared:
+    model = new_model(shape, device, ours=ours)
+    if ours:
         use_prefix_tree_attention(model.get_base_model())
     optimizer = torch.optim.AdamW(trainable_parameters(model).values(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
     if device.type == "cuda":
@@ -174,8 +177,8 @@ def report(shape: str, device: torch.device, num_tokens: int, num_steps: int, nu
     peak = gemm_flops_per_s(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     sides: dict[str, list[Round]] = {OURS: [], PEER: []}
     for _ in range(num_rounds):
-        sides[OURS].append(measure(our_step, shape, steps, device, shared=True))
-        sides[PEER].append(measure(peer_step, shape, steps, device, shared=False))
+        sides[OURS].append(measure(our_step, shape, steps, device, ours=True))
+        sides[PEER].append(measure(peer_step, shape, steps, device, ours=False))
     needed = statistics.mean(_flops(shape, packs) for packs in steps[WARM_UP_STEPS:])
     tokens = [sum(packed.num_tokens for packed in packs) for packs in steps]
     unshared = [sum(packed.num_unshared_tokens for packed in packs) for packs in steps]
@@ -236,6 +239,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds (3)")
     parser.add_argument("--write", action="store_true", help="put the section into RESULTS.md")
     options = parser.parse_args()
+    longest = LIST_TOKENS + 1 + HISTORY_TOKENS[1] + SAID_TOKENS[1] + 1
+    if options.steps < 1 or options.rounds < 1 or options.tokens < longest:
+        raise SystemExit(f"--steps and --rounds must be at least 1, --tokens at least {longest}, the longest turn")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit(
             "--device cuda: torch sees no GPU; run this on a machine with one, or try it with --device cpu --shape tiny"

@@ -1,4 +1,4 @@
-"""Training steps of ours against TRL's SFTTrainer: the same turns, base model, adapter, optimizer, precision and threads.
+"""Training steps of ours against TRL's SFTTrainer: turns of the same rows, the same model, adapter, optimizer, precision, threads.
 
     python benchmarks/train_vs_trl.py [--model SOURCE] [--steps 8] [--rounds 3] [--threads N] [--write] [section.key=value ...]
 
@@ -26,10 +26,7 @@ from training_sides import WARM_UP_STEPS, Run, Task, ours, ours_unshared, peer, 
 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import DatasetConfig, RunConfig
-from aria_ray.dataset.augment import augmentations
-from aria_ray.dataset.generate import dataset_items
-from aria_ray.dataset.loading import configured_library
-from aria_ray.dataset.rows import Source
+from aria_ray.dataset.generate import dataset_items, line_of, make_rows
 from aria_ray.hardware.flops import LlamaShape, lora_step_flops
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import load_tokenizer
@@ -58,13 +55,11 @@ Rounds = dict[str, list[Run]]
 
 
 def write_rows(config: DatasetConfig, path: Path) -> None:
-    """The rows of the dataset stage, without its checks and figures."""
-    source = Source(configured_library(config))
+    """The rows of the dataset stage, without its gates and figures."""
     with path.open("w", encoding="utf-8") as lines:
         for item in dataset_items(config):
-            template = source.library.template(item["template_id"])
-            for kind, turn in augmentations(template, config.augmentations, config.augmentation_kinds, source.library.frames):
-                lines.write(json.dumps(source.row(template.id, kind, turn, config.seed)) + "\n")
+            for row in make_rows(item, config):
+                lines.write(line_of(row))
 
 
 def task_for(config: RunConfig, num_steps: int, threads: int) -> tuple[Task, int]:
@@ -140,8 +135,9 @@ def report(config: RunConfig, num_steps: int, num_rounds: int, threads: int) -> 
 assistant turns of {num_rows:,} training rows of the `laptop` recipe ({num_dropped} turns of more than {training.max_tokens} \
 tokens left out); loss on what the assistant says. Each side fills a step up to {training.tokens_per_step} tokens, has AdamW \
 without decay, clips gradients at norm 1 and keeps all activations. {num_rounds} rounds of {num_steps} steps after \
-{WARM_UP_STEPS} to warm up, the sides in turn, each in a process of its own; every round takes other turns, drawn from all. \
-Mean, least and most over the rounds.
+{WARM_UP_STEPS} to warm up, the sides in turn, each in a process of its own; every round takes other turns, drawn \
+from all by each side for itself, {min(sum(run.total("turns") for run in rounds) for rounds in runs.values()):,} or more a \
+side; so turns/s is the figure, as some turns are longer. Mean, least and most over the rounds.
 
 {_speed_table(task, runs, peak, num_rows / len(task.turns))}
 

@@ -38,12 +38,12 @@ class DatasetConfig(Section):
     catalogue_share: Share = Field(default=0.7, ge=0, le=1)
     """The simulated catalogue's part of the templates that it has any for: tool use to reason about, and errors. With 0 its
     tools are not listed either, but for those kept for the test of unseen tools."""
-    num_intents: int | None = Field(default=None, ge=10)
+    num_intents: int | None = Field(default=None, ge=25)
     """Different things that are asked for, drawn in the shares of scenarios and categories; all there are if not given. Fewer,
-    each in more templates, are learnt sooner. The test of unseen tools is not narrowed."""
+    each in more templates, are learnt sooner. Tools of your own and the test of unseen tools are not narrowed."""
     builtin_tools: tuple[str, ...] = ()
-    """Names of the built-in tools to train on; all of them if empty. Fewer are learnt sooner. Those kept for the test of unseen
-    tools stay there."""
+    """Names of the built-in tools to train on, twelve or more of all categories; all of them if empty. Fewer are learnt sooner.
+    Those kept for the test of unseen tools stay there."""
     tools: tuple[str, ...] = ()
     """Tools of your own: a module of typed functions (`my_package.my_tools`), or a JSON file of OpenAI tool definitions."""
     sources: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: Progress | N
         with path.open("w", encoding="utf-8") as lines:
             for batch in row_batches(config, items):
                 for item in batch.to_pylist():
-                    lines.write(_line(item))
+                    lines.write(line_of(item))
                     quality.add(json.loads(item["facts"]))
                     samples.add(item["id"], item["scenario"], item)
                 parquet.write(batch.select(SCHEMA.names).cast(SCHEMA))
@@ -165,7 +165,7 @@ def _source(config: DatasetConfig) -> Source:
     return Source(configured_library(config))
 
 
-def _line(item: dict[str, Any]) -> str:
+def line_of(item: dict[str, Any]) -> str:
     """A row as a line of JSON; nested columns are JSON already."""
     values = (item[name] if name in _JSON_COLUMNS else json.dumps(item[name], ensure_ascii=False) for name in SCHEMA.names)
     return f"{{{', '.join(f'{json.dumps(name)}: {value}' for name, value in zip(SCHEMA.names, values, strict=True))}}}\n"

@@ -32,6 +32,8 @@ from aria_ray.tools import TOOLS, argument_problem, schema_problem, tool_definit
 
 TEMPLATES = resources.files("aria_ray.dataset").joinpath("templates")
 CATALOGUE = resources.files("aria_ray.dataset").joinpath("catalogue")
+MIN_BUILTIN_TOOLS = 12
+"""Calls of as many tools have 3.6 bits of entropy at most; the gate asks for 3.5 (`quality.BOUNDS`)."""
 ACTIONS = "actions.yaml"
 """In the catalogue's folder, beside one file per domain."""
 
@@ -54,7 +56,8 @@ def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (),
     `catalogue`. What is kept for the test of unseen tools stays in any case.
 
     Raises:
-        DataError: a tool of the user cannot be understood, or has the name of another one; there is no such built-in tool.
+        DataError: a tool of the user cannot be understood, or has the name of another one; there is no such built-in tool, or
+            too few are named.
     """
     ours = library()
     if builtin_tools or not catalogue:
@@ -74,11 +77,22 @@ def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (),
 
 
 def _narrowed(whole: Library, builtin_tools: Collection[str], catalogue: bool) -> Library:
-    """The library with fewer tools, and without the intents that need those that are gone."""
+    """The library with fewer tools, and without the intents that need those that are gone.
+
+    Raises:
+        DataError: one of the tools is not there, or too few are named to pass the gates of diversity.
+    """
     unknown = sorted(set(builtin_tools) - set(TOOLS))
     if unknown:
         near = difflib.get_close_matches(unknown[0], TOOLS, n=5) or list(TOOLS)[:5]
         raise DataError(f"dataset.builtin_tools: there is no tool {unknown[0]!r}; among the {len(TOOLS)} are {', '.join(near)}")
+
+    trained = [name for name in builtin_tools if not whole.tools[name].is_unseen]
+    if builtin_tools and len(trained) < MIN_BUILTIN_TOOLS:
+        raise DataError(
+            f"dataset.builtin_tools names {len(trained)} tools to train on, it must be at least {MIN_BUILTIN_TOOLS}, or rows "
+            "are too much alike; name more, or leave it out to have all"
+        )
 
     def kept(name: str, tool: ListedTool) -> bool:
         chosen = catalogue if tool.domain else not builtin_tools or name in builtin_tools

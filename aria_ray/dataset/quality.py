@@ -141,7 +141,9 @@ class Quality:
             "num_rows": self.num_rows,
             "num_templates": len(self.templates),
             "num_families": {split: len(names) for split, names in sorted(self.families.items())},
-            "num_intents_trained": len({family.rsplit("/", 1)[0] for family in self.families.get("train", ())}),
+            "num_intents_trained": len(
+                {family.rsplit("/", 1)[0] for family in self.families.get("train", ()) if not family.startswith(OWN)}
+            ),
             "num_tool_lists": len(self.tool_lists),
             "num_tools_called": len(self.tools_called),
             "num_sampled_rows": sampled,
@@ -185,7 +187,7 @@ def _gate_shares(figures: Mapping[str, Any]) -> None:
             if abs(found - share) > tolerance:
                 raise DataError(
                     f"{found:.1%} of the rows are of {column} {key} and it must be {share:.0%} give or take {tolerance:.1%}; "
-                    "change dataset.num_templates or add templates"
+                    "change dataset.num_templates, builtin_tools, num_intents or seed, or add templates"
                 )
 
 
@@ -194,7 +196,7 @@ def _gate_diversity(figures: Mapping[str, Any]) -> None:
         if not least <= figures[name] <= most:
             raise DataError(
                 f"{name} is {figures[name]:.3f} and must be {least} to {most}: rows are too much alike; "
-                "raise dataset.num_templates or add phrasings"
+                "raise dataset.num_templates or num_intents, name more builtin_tools, or add phrasings"
             )
 
 

@@ -110,7 +110,8 @@ def choose_templates(
         if short:
             raise DataError(
                 f"dataset.num_templates ({num_templates}) asks for {count} {scenario} templates and there are {count - short}; "
-                f"lower it to {int((count - short) / SCENARIO_SHARES[scenario])} or add phrasings"
+                f"lower it to {int((count - short) / SCENARIO_SHARES[scenario])}, add phrasings"
+                + (" or raise dataset.num_intents" if num_intents is not None else "")
             )
     return sorted(chosen, key=lambda template: template.id)
 
@@ -134,13 +135,20 @@ def apportion(total: int, shares: Mapping[Key, float], carry: dict[Key, float] |
 
 
 def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Library:
-    """A library with so many of the intents whose tools are trained on, or all of a scenario where it has fewer."""
+    """A library with so many of the intents that are trained on, or all of a scenario where it has fewer.
+
+    The user's own, and those of the test of unseen tools, stay all.
+    """
+
+    def stays(intent: Intent) -> bool:
+        return intent.is_unseen or intent.domain == OWN_DOMAIN
+
     waiting: dict[Scenario, dict[Category, list[Intent]]] = {}
     ordered = sorted(library.intents, key=lambda item: stable_fraction(f"{seed}:intent:{item[1].name}"))
     for category, intent in ordered:
-        if not intent.is_unseen:
+        if not stays(intent):
             waiting.setdefault(intent.scenario, {}).setdefault(category, []).append(intent)
-    names = {intent.name for _, intent in library.intents if intent.is_unseen}
+    names = {intent.name for _, intent in library.intents if stays(intent)}
     carry: dict[Category, float] = {}
     for scenario, count in apportion(num_intents, SCENARIO_SHARES).items():
         there = waiting.get(scenario, {})

@@ -9,13 +9,16 @@ from typing import Self
 import psutil
 
 INTERVAL_S = 1.0
+MAX_INTERVAL_S = 10.0
 MAX_OWN_SHARE = 0.02
 """Of one core's time, taken by reading memory: the kernel walks every page of every process, with a lock that the process waits
-for, so on a small machine a sample a second (0.15 s each beside Ray) takes a twentieth of what is being measured."""
+for, so on a small machine a sample a second (0.15 s each beside Ray) takes a tenth of a core from what is being measured."""
 
 
 class Sampler:
     """Samples while its block runs: busy share of the machine's cores, and memory of this process and all below it.
+
+    Every second, less often (up to every ten) where a sample itself takes long, and once more at the end.
 
     Memory is proportional set size, in GiB: pages that several processes share are counted once over all of them, which
     matters with Ray's shared object store.
@@ -49,11 +52,11 @@ class Sampler:
     def _run(self) -> None:
         psutil.cpu_percent()  # each thread has readings of its own: the first starts the window of the next
         while not self._done.is_set():
-            started = time.perf_counter()
+            before_s = time.thread_time()
             self.memory_gib.append(_tree_memory_gib())
-            taken_s = time.perf_counter() - started
-            self._done.wait(max(INTERVAL_S, taken_s / MAX_OWN_SHARE) - taken_s)
+            self._done.wait(min(max(INTERVAL_S, (time.thread_time() - before_s) / MAX_OWN_SHARE), MAX_INTERVAL_S))
             self.cpu_shares.append(psutil.cpu_percent() / 100)
+        self.memory_gib.append(_tree_memory_gib())
 
 
 def _tree_memory_gib() -> float:

@@ -53,9 +53,9 @@ async def run_cases(
     *,
     strict: bool,
 ) -> list[CaseResult]:
-    """Every case, `concurrency` at a time, in the order given. Answers are greedy, so they are those of the weights.
+    """Every case, `concurrency` at a time, in the order given. Answers are greedy, so the same weights give the same ones.
 
-    `strict` sends the tools with that property, see `run_case`.
+    `strict` sends the tools with that property, see `run_case`: then the grammar too keeps calls within the schemas.
     """
     free = asyncio.Semaphore(concurrency)
 

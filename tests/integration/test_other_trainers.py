@@ -26,7 +26,7 @@ def file(tmp_path_factory):
     with path.open("w", encoding="utf-8") as lines:
         for item in generate.dataset_items(CONFIG):
             for row in generate.make_rows(item, CONFIG):
-                lines.write(generate._line(row))
+                lines.write(generate.line_of(row))
     return path
 
 

@@ -86,7 +86,7 @@ def test_problems_travel_with_the_row():
 
 def test_a_line_is_the_row_with_its_columns_unpacked():
     (row,) = made({"template_id": "divide/1/plain", "row": ""}, count=1)
-    line = generate._line(row)
+    line = generate.line_of(row)
     assert line.endswith("}\n")
     parsed = json.loads(line)
     assert list(parsed) == SCHEMA.names

@@ -195,6 +195,12 @@ def test_two_tools_are_enough(tmp_path):
     assert "unavailable" in {family.intent.error for family in families(own)}
 
 
+def test_fewer_intents_leave_all_of_the_users(tmp_path):
+    own = Source(read_library((write_json(tmp_path, [definition({"n": {"type": "integer"}}, name=name) for name in "ab"]),)))
+    found = choose_templates(own.library, 300, 0.7, 0, num_intents=25)
+    assert {family.intent.name for family in families(own)} <= {template.intent.name for template in found}
+
+
 def test_a_tool_alone_is_never_missing_from_its_list(tmp_path):
     own = Source(read_library((write_json(tmp_path, definition({"n": {"type": "integer"}, "m": {"type": "integer"}})),)))
     rows = [own.row(family.id, kind, 0, 0) for family in families(own) for kind in ("none", "tool_list", "masking")]

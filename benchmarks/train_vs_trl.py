@@ -1,4 +1,4 @@
-"""Training steps of ours against TRL's SFTTrainer: turns of the same rows, the same model, adapter, optimizer, precision, threads.
+"""Training steps of ours against TRL's SFTTrainer: turns of the same rows, one model, adapter, optimizer, precision.
 
     python benchmarks/train_vs_trl.py [--model SOURCE] [--steps 8] [--rounds 3] [--threads N] [--write] [section.key=value ...]
 

@@ -39,7 +39,7 @@ def test_a_file_is_a_recipe_too(tmp_path):
         ("smoke", "training.num_steps.x=1", "'num_steps' is a value, not a section"),
         ("smoke", "training.num_steps=2", "at least one per stage"),
         ("smoke", "training.num_steps=[", "must be YAML"),
-        ("smoke", "training.max_tokens=100000", "must be at least max_tokens"),
+        ("smoke", "training.max_tokens=100000", "must be at least num_workers x max_tokens"),
         ("smoke", "lora.rank=3", "lora: no such key"),
         ("smoke", "serving.port=0", "greater than or equal to 1"),
     ],

@@ -94,9 +94,10 @@ def report(overrides: list[str], num_steps: int) -> str:
         lines.append(f"| {name} | {lora.gib:.2f} | {full.gib:.2f} | {1 - lora.gib / full.gib:.0%} | {trained} |")
     training: TrainingConfig = config.training
     return f"""\
-{num_steps} steps of up to {training.tokens_per_step} tokens in rows of up to {training.max_tokens}, {config.model.dtype}, LoRA \
-of rank {training.lora.rank}. Peak resident set of the process, with Python and the libraries. Both sides compute the same rows \
-the same way and keep all activations; memory is at its peak once the optimizer has its averages, in the second step.
+{num_steps} steps of up to {training.tokens_per_step} tokens in rows of up to {training.max_tokens}, \
+{config.model.dtype}, LoRA of rank {training.lora.rank}. Peak resident set of the process, with Python and the libraries. Both \
+sides compute the same rows the same way and keep all activations; memory is at its peak once the optimizer has its averages, \
+in the second step.
 
 {chr(10).join(lines)}
 """

@@ -105,8 +105,8 @@ def _with_thoughts(row: Row, thought: Callable[[Mapping[str, Any]], str | None])
 AS_IT_IS = "the recipe"
 VARIANTS = {
     AS_IT_IS: Variant(),
-    "order: shuffled": Variant(("training.order=shuffled",)),
-    "no replay": Variant(("training.replay_share=0",)),
+    "in stages, half of each replayed": Variant(("training.order=staged", "training.replay_share=0.5")),
+    "in stages, no replay": Variant(("training.order=staged", "training.replay_share=0")),
     "names masked in an eighth of the rows": Variant(("dataset.augmentation_kinds=[context,paraphrase,noise,masking]",)),
     "no thought": Variant(rewrite=without_thought),
     "long thought": Variant(rewrite=with_long_thought),

@@ -7,7 +7,7 @@ random tokens (24 GiB of memory are needed): what a process has besides the mode
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -84,9 +84,8 @@ def report(overrides: list[str], num_steps: int) -> str:
     config = load_config("laptop", overrides)
     task, _ = task_for(config, num_steps, threads=torch.get_num_threads())
     shuffled = task.config.model_copy(update={"order": "shuffled"})
-    real = Task(task.base, task.dtype, task.turns, shuffled, num_steps, seed=0, threads=task.threads)
-    random_turns = tuple(some_turns(8, LARGER_SHAPE["vocab_size"], seed=0))
-    larger = Task(Path(), "float32", random_turns, shuffled, num_steps, seed=0, threads=task.threads)
+    real = replace(task, config=shuffled)
+    larger = replace(real, base=Path(), dtype="float32", turns=tuple(some_turns(8, LARGER_SHAPE["vocab_size"], seed=0)))
     lines = ["| | LoRA, GiB | full AdamW, GiB | less | parameters trained |", "|---|---|---|---|---|"]
     for name, function, its_task in ((config.model.source, base_model_peak, real), (LARGER, larger_model_peak, larger)):
         lora, full = (in_own_process(function, its_task, with_lora) for with_lora in (True, False))

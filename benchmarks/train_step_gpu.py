@@ -55,8 +55,8 @@ SHAPES = {
 """Arguments of transformers' `LlamaConfig`; those of Llama-3.1-8B are in its model card's config.json."""
 LIST_TOKENS, TURNS_PER_LIST, HISTORY_TOKENS, SAID_TOKENS = 129, 14, (24, 103), (24, 71)
 """Of a tool list (mean), and, least and most, of what stands between the list and a turn and of the turn itself: the 10th and
-the 90th percentile. Measured over 1,000 training rows of the `mi300x` recipe with the tokenizer of SmolLM2 (Llama's own is not at
-hand); that recipe has 14.7 turns to a list."""
+the 90th percentile. Measured over 1,000 training rows of the `mi300x` recipe, which has 14.7 turns to a list, with SmolLM2's
+tokenizer (Llama's own is not at hand)."""
 RANK, ALPHA = 16, 32.0
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WARM_UP_STEPS = 3

@@ -97,8 +97,8 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     terminal = Terminal()
     pipeline.finished_stages(config, out, ("dataset", "training"))
     check_port(config.serving)
-    with pipeline.ray_session(), pipeline.endpoint(config, out / pipeline.MODEL, terminal) as (url, model):
-        terminal.line(f"Serving model '{model}' at {url}; Ctrl-C stops it.")
+    with pipeline.ray_session(), pipeline.endpoint(config, out / pipeline.MODEL, terminal) as live:
+        terminal.line(f"Serving model '{live.model}' at {live.base_url}; Ctrl-C stops it.")
         signal.pause()
 
 

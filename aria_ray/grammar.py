@@ -158,5 +158,58 @@ def message_calls(message: Mapping[str, Any]) -> tuple[Call, ...]:
     return tuple(calls)
 
 
+class StreamedMessage:
+    """An assistant message put together from the server-sent events of a streamed chat completion."""
+
+    def __init__(self) -> None:
+        self.reasoning = self.content = ""
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.finish_reason: str | None = None
+        self.is_complete = False
+        """Whether the stream said [DONE]."""
+
+    def add(self, event: str) -> dict[str, Any]:
+        """Take in one event (`data: {...}`); the delta in it, empty if it has none.
+
+        Raises:
+            ValueError: the event is not JSON, or it reports an error.
+        """
+        data = event.strip().removeprefix("data:").strip()
+        if data == "[DONE]":
+            self.is_complete = True
+            return {}
+        chunk = json.loads(data)
+        if "error" in chunk:
+            raise ValueError(f"error in stream: {chunk['error']}")
+        choices: list[dict[str, Any]] = chunk.get("choices") or [{}]
+        choice = choices[0]
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        delta: dict[str, Any] = choice.get("delta") or {}
+        self.reasoning += delta.get("reasoning") or ""
+        self.content += delta.get("content") or ""
+        for part in delta.get("tool_calls") or ():
+            self._add_call(part)
+        return delta
+
+    def message(self) -> Message:
+        """What has been said so far, as `choices[0].message` of an answer that is not streamed."""
+        calls = [self.calls[index] for index in sorted(self.calls)]
+        return {
+            "role": "assistant",
+            "reasoning": self.reasoning or None,
+            "content": self.content or None,
+            **({"tool_calls": calls} if calls else {}),
+        }
+
+    def _add_call(self, part: Mapping[str, Any]) -> None:
+        """A part of a call: the first has id and name, later ones more of the arguments."""
+        empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        call = self.calls.setdefault(part["index"], empty)
+        call["id"] = part.get("id") or call["id"]
+        function = part.get("function") or {}
+        call["function"]["name"] += function.get("name") or ""
+        call["function"]["arguments"] += function.get("arguments") or ""
+
+
 def _plain(value: Json) -> str:
     return value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False)

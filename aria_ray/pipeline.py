@@ -24,7 +24,7 @@ from aria_ray.dataset.own_rows import path_and_share
 from aria_ray.dataset.own_tools import tool_file
 from aria_ray.errors import AriaError, DataError
 from aria_ray.hardware.telemetry import Sampler
-from aria_ray.records import Manifest, Report
+from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.serving.deploy import check_port, find_config, serve_model
 from aria_ray.terminal import Terminal
@@ -85,6 +85,9 @@ def on_cluster() -> bool:
 def ray_session() -> Iterator[None]:
     """Ray for the block: the cluster of RAY_ADDRESS, else one of our own that goes away again."""
     options: dict[str, Any] = {} if on_cluster() else {"include_dashboard": False}
+    # Read by Ray Serve's controller, a process of the Ray started here: 5 s, its limit for a proxy to come up, are too few
+    # for a machine of two busy cores, and a proxy that misses it is killed and started again.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     address = os.environ.get("RAY_ADDRESS", "local")
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
@@ -148,22 +151,20 @@ def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out
         if config.validation.compare_base:
             base = prepare_base(config.model)
             with (
-                endpoint(config, base, terminal, base=True) as (url, model),
+                endpoint(config, base, terminal, base=True) as live,
                 terminal.stage("accuracy of the base model") as update,
             ):
-                facts["quality_base"] = measure_quality(
-                    config.validation, url, model, cases, directory / "cases_base.jsonl", update
-                )
-        with endpoint(config, out / MODEL, terminal) as (url, model):
+                facts["quality_base"] = measure_quality(config.validation, live, cases, directory / "cases_base.jsonl", update)
+        with endpoint(config, out / MODEL, terminal) as live:
             with terminal.stage("accuracy") as update:
-                facts["quality"] = measure_quality(config.validation, url, model, cases, directory / "cases.jsonl", update)
+                facts["quality"] = measure_quality(config.validation, live, cases, directory / "cases.jsonl", update)
             if unseen:
                 with terminal.stage("accuracy on unseen tools") as update:
                     facts["quality_unseen"] = measure_quality(
-                        config.validation, url, model, unseen, directory / "cases_unseen_tools.jsonl", update
+                        config.validation, live, unseen, directory / "cases_unseen_tools.jsonl", update
                     )
             with terminal.stage("speed and stability") as update:
-                speed = measure_speed(config.validation, url, model, cases, directory / "load.json", update)
+                speed = measure_speed(config.validation, live, cases, directory / "load.json", update)
             facts["speed"] = speed | ({"serving_cpu_share": None, "serving_peak_memory_gib": None} if on_cluster() else {})
         return facts
 
@@ -196,14 +197,14 @@ def finished_stages(config: RunConfig, out: Path, names: tuple[str, ...]) -> dic
 
 
 @contextmanager
-def endpoint(config: RunConfig, model: Path, terminal: Terminal, base: bool = False) -> Iterator[tuple[str, str]]:
-    """A live endpoint of a model directory: its address and the model's name there."""
+def endpoint(config: RunConfig, model: Path, terminal: Terminal, base: bool = False) -> Iterator[Endpoint]:
+    """A live endpoint of a model directory."""
     title = "endpoint of the base model" if base else "endpoint"
     with terminal.stage(title) as update:
         serving = serve_model(config.serving, model, base=base, on_progress=lambda what: update(0, 0, what))
         live = serving.__enter__()
     try:
-        yield live.base_url, live.model
+        yield live
     finally:
         serving.__exit__(None, None, None)
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 SCHEMA_VERSION = 1
 
@@ -14,6 +14,19 @@ class Record(BaseModel):
     """A frozen record that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoint(Record):
+    """A live endpoint with OpenAI's API."""
+
+    base_url: str
+    """Ending in `/v1`."""
+    model: str
+    """What a request's field `model` must say."""
+    api_key: SecretStr | None = None
+    """Sent as a bearer token; None where the endpoint asks for none."""
+    ready_s: float | None = None
+    """Seconds from the start of the deployment to the end of the first completion, where it was started here."""
 
 
 class Manifest(Record):

@@ -173,6 +173,8 @@ class ServingConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     ready_timeout_s: float = Field(default=600, gt=0)
+    canary: bool = True
+    """Whether the model has to call a tool and to decline one before it is served; for a model that can do neither, false."""
 
 
 class TargetsConfig(Section):

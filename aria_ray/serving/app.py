@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ray import serve
 
 from aria_ray.errors import ServingError
+from aria_ray.serving.guard import Limits
+from aria_ray.serving.keys import digest, read_keys
 
 IMPORT_PATH = "aria_ray.serving.app:build_app"
 
@@ -26,6 +28,10 @@ class Replicas(BaseModel):
     max: int = Field(default=1, ge=1)
     target_ongoing_requests: int = Field(default=16, ge=1)
     """Requests in flight per engine above which another engine is started."""
+    upscale_delay_s: float = Field(default=30, ge=0)
+    """How long there must be too many requests before another engine is started."""
+    downscale_delay_s: float = Field(default=600, ge=0)
+    """How long there must be too few before one is stopped; also the last one, where `min` is 0."""
 
     @model_validator(mode="after")
     def _check(self) -> "Replicas":
@@ -48,6 +54,12 @@ class AppArgs(BaseModel):
     replicas: Replicas = Replicas()
     max_ongoing_requests: int = Field(default=256, ge=1)
     """Requests one engine takes before further ones wait at the ingress."""
+    limits: Limits = Limits()
+    """What one request and one API key may ask for."""
+    api_keys_file: str | None = None
+    """File with the API keys, one a line, on the node where the application is built; besides those of ARIA_API_KEYS."""
+    canary: bool = True
+    """Whether an engine has to call a tool and to decline one, plain and streamed, before it takes requests."""
     accelerator: Literal["cpu", "gpu"]
     accelerator_type: str | None = None
     """Ray's name of the GPU, e.g. H100; None takes any."""
@@ -68,18 +80,28 @@ def build_app(args: Mapping[str, Any]) -> serve.Application:
         ServingError: an argument is unknown or wrong, or the model or the chat template is not there.
     """
     checked = check_args(args)
+    digests = tuple(digest(key) for key in read_keys(checked.api_keys_file))
     # Importing Ray's LLM package imports vLLM (seconds, 1 GB): only where an app is really built.
-    from ray.serve.llm import LLMConfig, build_openai_app
+    from ray.serve.llm import LLMConfig, build_llm_deployment
+
+    from aria_ray.serving.ingress import Ingress
+    from aria_ray.serving.replica import Replica
 
     try:
         llm = LLMConfig(**llm_config(checked, engine_threads()))
         llm.get_engine_config()
     except ValueError as error:
         raise ServingError(f"engine of '{checked.model}': {_one_line(error)}; see engine_kwargs in the Serve config") from None
-    # One ingress in place of Ray's two: it only passes requests on, and fits beside an engine on a small machine.
-    ingress = {"num_replicas": 1, "max_ongoing_requests": 4 * checked.max_ongoing_requests * checked.replicas.max}
-    return build_openai_app(
-        {"llm_configs": [llm], "ingress_deployment_config": {**ingress, "ray_actor_options": {"num_cpus": 0.1}}}
+    engines = build_llm_deployment(llm, deployment_cls=Replica, bind_kwargs={"with_canary": checked.canary})
+    return (
+        serve.deployment(Ingress)
+        .options(
+            # One: it passes requests on, counts those of each key, and fits beside an engine on a small machine.
+            num_replicas=1,
+            max_ongoing_requests=4 * checked.max_ongoing_requests * checked.replicas.max,
+            ray_actor_options={"num_cpus": 0.1},
+        )
+        .bind(engines, checked.served_name, checked.engine_kwargs.get("max_model_len"), digests, checked.limits)
     )
 
 
@@ -129,6 +151,8 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
                 "min_replicas": args.replicas.min,
                 "max_replicas": args.replicas.max,
                 "target_ongoing_requests": args.replicas.target_ongoing_requests,
+                "upscale_delay_s": args.replicas.upscale_delay_s,
+                "downscale_delay_s": args.replicas.downscale_delay_s,
             },
             # An engine that cannot start says why at once; Ray Serve would try three times.
             "max_constructor_retry_count": 1,

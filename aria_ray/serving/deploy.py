@@ -22,13 +22,16 @@ import httpx
 import psutil
 import ray
 import yaml
+from pydantic import SecretStr
 from ray import serve
 
 import aria_ray
 from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
 from aria_ray.hardware.amd import check_gpus_counted
+from aria_ray.records import Endpoint
 from aria_ray.serving.app import IMPORT_PATH, build_app, check_args
+from aria_ray.serving.keys import check_reachable, read_keys
 
 APP = "aria"
 POLL_S = 1.0
@@ -44,18 +47,6 @@ _PACKAGE = Path(aria_ray.__file__).parent
 BASE_CHAT_TEMPLATE = _PACKAGE / "base_chat_template.jinja"
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A live endpoint."""
-
-    base_url: str
-    """Of the OpenAI API, ending in `/v1`."""
-    model: str
-    """What a request's field `model` must say."""
-    ready_s: float
-    """Seconds from the start of the deployment to the end of the first completion."""
 
 
 @contextmanager
@@ -79,7 +70,10 @@ def serve_model(
     """
     report = on_progress or (lambda _line: None)
     options, args = _read(config, model, served_name, base)
-    if check_args(args).accelerator == "gpu":
+    checked = check_args(args)
+    keys = read_keys(checked.api_keys_file)
+    check_reachable(config.host, keys)
+    if checked.accelerator == "gpu":
         check_gpus_counted(ray.cluster_resources().get("GPU", 0))
     running = bool(serve.status().proxies)
     _check_free(config, running)
@@ -92,10 +86,11 @@ def serve_model(
         ready = _Deadline(started, config.ready_timeout_s)
         _wait_running(ready, report)
         url = f"http://{_client_host(config.host)}:{config.port}/v1"
-        _wait_answer(url, served_name, ready)
-        endpoint = Endpoint(url, served_name, time.monotonic() - started)
-        report(f"first answer after {endpoint.ready_s:.0f} s at {url}")
-        yield endpoint
+        key = keys[0] if keys else None
+        _wait_answer(url, served_name, key, ready)
+        ready_s = ready.elapsed_s
+        report(f"first answer after {ready_s:.0f} s at {url}")
+        yield Endpoint(base_url=url, model=served_name, api_key=SecretStr(key) if key else None, ready_s=ready_s)
     finally:
         report("taking the endpoint down")
         try:
@@ -179,6 +174,7 @@ def _read(config: ServingConfig, model: Path, served_name: str, base: bool) -> t
             "start from serve/laptop.yaml"
         )
     args |= {"model": str(model.absolute()), "served_name": served_name}
+    args["canary"] = args.get("canary", True) and config.canary and not base
     if base:
         args["chat_template"] = str(BASE_CHAT_TEMPLATE)
         args["engine_kwargs"] = {
@@ -270,12 +266,13 @@ def _engine_error() -> str:
     return ""
 
 
-def _wait_answer(url: str, served_name: str, deadline: _Deadline) -> None:
+def _wait_answer(url: str, served_name: str, key: str | None, deadline: _Deadline) -> None:
     """Until the model is listed and one real completion came back."""
     request = {"model": served_name, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
     problem = "no request was made"
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     # No proxy from the environment: the endpoint is on this machine.
-    with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False) as client:
+    with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False, headers=headers) as client:
         while True:
             try:
                 listed = client.get(f"{url}/models")

@@ -12,6 +12,7 @@ from aria_ray.artifacts import write_json, write_text
 from aria_ray.config.schema import ValidationConfig
 from aria_ray.errors import ServingError
 from aria_ray.hardware.telemetry import Sampler
+from aria_ray.records import Endpoint
 from aria_ray.validation.accuracy import CaseResult, as_json, choose_cases, run_cases, wilson_interval
 from aria_ray.validation.client import connect
 from aria_ray.validation.load import (
@@ -37,21 +38,21 @@ def read_cases(dataset: Path, split: str, num_cases: int) -> list[Mapping[str, A
 
 
 def measure_quality(
-    config: ValidationConfig, base_url: str, model: str, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
+    config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
 ) -> dict[str, Any]:
     """Run held-out conversations against an endpoint; every transcript goes to `out` (JSON lines). Returns the shares."""
-    return asyncio.run(_quality(config, base_url, model, cases, out, progress))
+    return asyncio.run(_quality(config, endpoint, cases, out, progress))
 
 
 def measure_speed(
-    config: ValidationConfig, base_url: str, model: str, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
+    config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
 ) -> dict[str, Any]:
     """Single stream, concurrent and sustained load against an endpoint; every timing goes to `out` (JSON)."""
-    return asyncio.run(_speed(config, base_url, model, cases, out, progress))
+    return asyncio.run(_speed(config, endpoint, cases, out, progress))
 
 
 async def _quality(
-    config: ValidationConfig, base_url: str, model: str, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
+    config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
 ) -> dict[str, Any]:
     done: list[CaseResult] = []
 
@@ -59,11 +60,11 @@ async def _quality(
         done.append(result)
         progress(len(done), len(cases), f"{sum(item.outcome == 'correct' for item in done)} right")
 
-    async with connect(base_url, model, config.request_timeout_s, config.concurrency) as client:
+    async with connect(endpoint, config.request_timeout_s, config.concurrency) as client:
         results = await run_cases(client, cases, config.concurrency, on_case, strict=config.strict_tools)
     write_text(out, "".join(as_json(result) + "\n" for result in results))
     if all(result.outcome == "request_failed" for result in results):
-        raise ServingError(f"every request to {base_url} failed: {results[0].detail}; the transcripts are in {out}")
+        raise ServingError(f"every request to {endpoint.base_url} failed: {results[0].detail}; the transcripts are in {out}")
     return summarise(results)
 
 
@@ -90,10 +91,10 @@ def summarise(results: Sequence[CaseResult]) -> dict[str, Any]:
 
 
 async def _speed(
-    config: ValidationConfig, base_url: str, model: str, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
+    config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
 ) -> dict[str, Any]:
     total_s = config.stability_s
-    async with connect(base_url, model, config.request_timeout_s, config.concurrency) as client:
+    async with connect(endpoint, config.request_timeout_s, config.concurrency) as client:
         progress(0, total_s, "warm-up")
         await run_load(client, cases, config.concurrency, config.concurrency, 8)
         progress(0, total_s, "single stream")

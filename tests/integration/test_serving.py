@@ -4,35 +4,28 @@ Its answers mean nothing, so a grammar and a logit bias decide what it says wher
 """
 
 import json
-import os
+import random
 import signal
-import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 import ray
-from transformers import PreTrainedTokenizerBase
+from bad_requests import bad_request
+from served import KEYS, QUESTION, Served, processes_of, serving
 
 from aria_ray import grammar
-from aria_ray.config.schema import ModelConfig, ServingConfig
+from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
 from aria_ray.serving.deploy import serve_model
-from aria_ray.training.base import prepare_base
-from aria_ray.training.model import load_model, load_tokenizer
 
 pytestmark = pytest.mark.integration
 
-START_TIMEOUT_S = 480
-RUN_MARK = "ARIA_TEST_RUN"
-QUESTION = [{"role": "user", "content": "What is 2+3?"}]
+MAX_BODY_BYTES, MAX_OUTPUT_TOKENS, MAX_REQUESTS = 100_000, 512, 4
 TOOL = {
     "type": "function",
     "function": {
@@ -46,83 +39,21 @@ TOOL = {
         },
     },
 }
-DRIVER = """
-import signal, sys, time
-from pathlib import Path
-import ray
-from aria_ray.config.schema import ServingConfig
-from aria_ray.serving.deploy import serve_model
-
-# Processes that a shell starts in the background ignore the interrupt, and so do their children.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-config = ServingConfig(port=int(sys.argv[2]))
-with serve_model(config, Path(sys.argv[1]), on_progress=lambda line: print(line, flush=True)) as endpoint:
-    print("READY", endpoint.base_url, flush=True)
-    time.sleep(3600)
-"""
-
-
-@dataclass(frozen=True)
-class Served:
-    """The driver process, its environment's mark, and a client of its endpoint."""
-
-    driver: subprocess.Popen[str]
-    mark: str
-    client: httpx.Client
-    tokenizer: PreTrainedTokenizerBase
-
-    def chat(self, **changes: Any) -> httpx.Response:
-        request = {"model": "aria", "messages": QUESTION, "max_tokens": 16, "temperature": 0, **changes}
-        return self.client.post("/chat/completions", json=request)
-
-    def bias(self, **strengths: float) -> dict[str, float]:
-        """A logit bias by token; `space` stands for all white space, `end` and `think_end` for the markers."""
-        tokens = {"space": " \n\t\r", "end": [grammar.TURN_END], "think_end": [grammar.THINK_END]}
-        return {
-            str(self.tokenizer.encode(token, add_special_tokens=False)[0]): strength
-            for name, strength in strengths.items()
-            for token in tokens.get(name, name)
-        }
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = prepare_base(ModelConfig(source="random:tiny"))
-    target = tmp_path_factory.mktemp("model")
-    tokenizer = load_tokenizer(base)
-    load_model(base, tokenizer, "float32").save_pretrained(target)
-    tokenizer.save_pretrained(target)
-    return target
 
 
 @pytest.fixture(scope="module")
 def served(model: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Served]:
-    port, mark = free_port(), uuid.uuid4().hex
-    log = tmp_path_factory.mktemp("driver") / "log"
-    environment = os.environ | {RUN_MARK: mark, "RAY_USAGE_STATS_ENABLED": "0"}
-    environment.pop("RAY_ADDRESS", None)
-    with log.open("w") as output:
-        driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(model), str(port)], stdout=output, stderr=output, env=environment, text=True
-        )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while "READY" not in log.read_text():
-            assert driver.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(1)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=120, trust_env=False) as client:
-            yield Served(driver, mark, client, load_tokenizer(model))
-    finally:
-        driver.kill()
-        driver.wait()
-        for process in processes_of(mark):
-            process.kill()
+    limits = {
+        "max_body_bytes": MAX_BODY_BYTES,
+        "max_output_tokens": MAX_OUTPUT_TOKENS,
+        "max_requests_per_key": MAX_REQUESTS,
+    }
+    with serving(model, tmp_path_factory.mktemp("driver"), free_port(), limits=limits) as endpoint:
+        yield endpoint
 
 
 def test_models(served: Served) -> None:
-    assert [item["id"] for item in served.client.get("/models").json()["data"]] == ["aria"]
+    assert [item["id"] for item in served.client.get("models").json()["data"]] == ["aria"]
 
 
 def test_plain_chat(served: Served) -> None:
@@ -134,9 +65,7 @@ def test_plain_chat(served: Served) -> None:
 def test_stream_ends_with_usage_and_done(served: Served) -> None:
     request = {"model": "aria", "messages": QUESTION, "max_tokens": 8, "stream": True}
     events = []
-    with served.client.stream(
-        "POST", "/chat/completions", json=request | {"stream_options": {"include_usage": True}}
-    ) as answer:
+    with served.client.stream("POST", "chat/completions", json=request | {"stream_options": {"include_usage": True}}) as answer:
         events = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
     assert events[-1] == "[DONE]"
     assert json.loads(events[-2])["usage"]["completion_tokens"] > 0
@@ -178,6 +107,76 @@ def test_bad_request_is_400(served: Served, changes: dict[str, Any]) -> None:
     assert served.chat(**changes).status_code == 400
 
 
+def test_a_key_is_needed(served: Served) -> None:
+    for key, status in (("", 401), ("nobody", 401), (KEYS[1], 200)):
+        answer = served.client.get("models", headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == status
+    assert answer.json()["data"][0]["max_model_len"] == 2048
+
+
+def test_limits_are_told_in_openais_shape(served: Served) -> None:
+    long = [{"role": "user", "content": "x" * MAX_BODY_BYTES}]
+    for answer, status in (
+        (served.chat(messages=long), 413),
+        (served.chat(max_tokens=MAX_OUTPUT_TOKENS + 1), 422),
+        (served.client.post("chat/completions", content=b"{"), 415),
+        (served.client.get("nothing"), 404),
+        (served.client.get("chat/completions"), 405),
+    ):
+        assert answer.status_code == status
+        assert {"message", "type", "param", "code"} <= answer.json()["error"].keys()
+
+
+def test_a_key_has_no_more_than_its_requests_in_flight(served: Served) -> None:
+    """The others are told at once, while those in flight go on and another key is answered."""
+
+    def one(key: str) -> int:
+        body = {"model": "aria", "messages": QUESTION, "max_tokens": 256, "ignore_eos": True}
+        return served.client.post("chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}).status_code
+
+    with ThreadPoolExecutor(3 * MAX_REQUESTS) as pool:
+        first = list(pool.map(one, [KEYS[0]] * 2 * MAX_REQUESTS + [KEYS[1]] * MAX_REQUESTS))
+    own, other = first[: 2 * MAX_REQUESTS], first[2 * MAX_REQUESTS :]
+    assert set(own) == {200, 429}
+    assert own.count(200) >= MAX_REQUESTS
+    assert set(other) == {200}
+
+
+def test_a_client_that_goes_away_frees_its_place(served: Served) -> None:
+    """More streams than a key may have are begun and dropped; then all places are free, and the engine is idle."""
+    body = {"model": "aria", "messages": QUESTION, "max_tokens": MAX_OUTPUT_TOKENS, "ignore_eos": True, "stream": True}
+    for _ in range(2 * MAX_REQUESTS):
+        deadline = time.monotonic() + 60
+        while True:
+            with served.client.stream("POST", "chat/completions", json=body) as answer:
+                if answer.status_code == httpx.codes.OK:
+                    next(answer.iter_lines())
+                    break
+            assert time.monotonic() < deadline, "no place came free"
+            time.sleep(0.2)
+    deadline = time.monotonic() + 60
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
+        while set(pool.map(lambda _: served.chat(max_tokens=1).status_code, range(MAX_REQUESTS))) != {200}:
+            assert time.monotonic() < deadline, "no place came free"
+
+
+def test_five_hundred_bad_requests_leave_it_healthy(served: Served) -> None:
+    """Each is answered by a 4xx in OpenAI's shape, or, where it only looks bad, by an answer."""
+    draw = random.Random(0)
+    for number in range(500):
+        kind, content, may_pass = bad_request(draw)
+        answer = served.client.post("chat/completions", content=content, headers={"Content-Type": "application/json"})
+        assert 400 <= answer.status_code < 500 or (may_pass and answer.status_code == 200), (
+            number,
+            kind,
+            content[:300],
+            answer,
+        )
+        if answer.status_code != 200:
+            assert "message" in answer.json()["error"], (number, kind)
+    assert served.chat().status_code == 200
+
+
 def test_taken_port_is_refused_before_anything_is_deployed(served: Served, model: Path) -> None:
     port = served.client.base_url.port
     assert port is not None
@@ -194,19 +193,10 @@ def test_taken_port_is_refused_before_anything_is_deployed(served: Served, model
 
 def test_interrupted_driver_leaves_no_process(served: Served) -> None:
     """Last: it ends the endpoint of this module."""
-    assert any("VLLM" in process.name() for process in processes_of(served.mark))
+    assert served.processes("VLLM")
     served.driver.send_signal(signal.SIGINT)
     served.driver.wait(timeout=120)
     deadline = time.monotonic() + 60
     while (left := processes_of(served.mark)) and time.monotonic() < deadline:
         time.sleep(1)
     assert not left
-
-
-def processes_of(mark: str) -> list[psutil.Process]:
-    """Every process that inherited a mark in its environment."""
-    return [
-        process
-        for process in psutil.process_iter(["environ", "status"])
-        if (process.info["environ"] or {}).get(RUN_MARK) == mark and process.info["status"] != psutil.STATUS_ZOMBIE
-    ]

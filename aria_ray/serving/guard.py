@@ -1,0 +1,180 @@
+"""What a request has to pass before the API sees it: a key, a sound body, limits. Plain ASGI, no Ray.
+
+Whatever is refused is answered in OpenAI's error shape, `{"error": {"message", "type", "param", "code"}}`:
+
+    400  the body is not JSON text                     403  another machine, or a web page, at an endpoint without keys
+    401  no key, or an unknown one                     413  the body is too long
+    415  the body does not call itself JSON            422  more output tokens are asked for than a request may
+    429  the key has as many requests in flight as it may
+"""
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aria_ray.serving.keys import is_loopback, known_digest
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BODY = "aria_body"
+"""Where the parsed body of a POST is in the request's `state`."""
+RETRY_AFTER_S = 1
+_OUTPUT_TOKENS = ("max_tokens", "max_completion_tokens")
+_ANYONE = ""
+
+
+class Limits(BaseModel):
+    """What one request and one key may ask for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    """The most that `max_tokens` may say; None leaves it to the engine's `max_model_len`."""
+    max_requests_per_key: int = Field(default=256, ge=1)
+    """Requests of one key in flight at this ingress; without keys, of everybody together."""
+
+
+@dataclass
+class Refused(Exception):
+    """A request that is answered here: `status` is HTTP's, `code` is for programs."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Guard:
+    """The ASGI application `app` behind keys and limits; `digests` are those of the keys, empty for none."""
+
+    def __init__(self, app: App, digests: Sequence[str], limits: Limits) -> None:
+        self.app, self.digests, self.limits = app, tuple(digests), limits
+        self.in_flight: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on with its body read and parsed."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        counted = None
+        try:
+            caller = self._caller(scope, headers)
+            if scope["method"] == "POST":
+                counted = self._count(caller)
+                body = await self._body(headers, receive)
+                self._check(body)
+                scope.setdefault("state", {})[BODY] = body
+            await self.app(scope, receive, send)
+        except Refused as refused:
+            await answer(send, refused)
+        finally:
+            if counted is not None:
+                self.in_flight[counted] -= 1
+
+    def _caller(self, scope: Scope, headers: dict[str, str]) -> str:
+        """Whose request it is: the digest of the key."""
+        if not self.digests:
+            _check_local(scope, headers)
+            return _ANYONE
+        caller = known_digest(headers.get("authorization", ""), self.digests)
+        if caller is None:
+            reason = "the API key is not known" if "authorization" in headers else "an API key is needed"
+            message = f"{reason}; send one as 'Authorization: Bearer KEY'"
+            raise Refused(401, "invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"),))
+        return caller
+
+    def _count(self, caller: str) -> str:
+        if self.in_flight[caller] >= self.limits.max_requests_per_key:
+            raise Refused(
+                429,
+                "rate_limit_exceeded",
+                f"{self.limits.max_requests_per_key} requests of this key are in flight, which is the limit; wait for one",
+                headers=((b"retry-after", str(RETRY_AFTER_S).encode()),),
+            )
+        self.in_flight[caller] += 1
+        return caller
+
+    async def _body(self, headers: dict[str, str], receive: Receive) -> dict[str, Any]:
+        """The JSON object of a request. Nothing beyond the limit is kept."""
+        limit = self.limits.max_body_bytes
+        too_long = Refused(413, "request_too_large", f"the body must be at most {limit} bytes")
+        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > limit:
+            raise too_long
+        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+            # A web page can send other types here without asking; this one makes its browser ask, and be refused.
+            raise Refused(415, "unsupported_media_type", "the body must have 'Content-Type: application/json'")
+        raw = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "client_gone", "the client went away before its body was read")
+            raw += message.get("body", b"")
+            if len(raw) > limit:
+                raise too_long
+            more = message.get("more_body", False)
+        return _parsed(bytes(raw))
+
+    def _check(self, body: dict[str, Any]) -> None:
+        limit = self.limits.max_output_tokens
+        for name in _OUTPUT_TOKENS:
+            asked = body.get(name)
+            if limit is not None and isinstance(asked, int | float) and asked > limit:
+                raise Refused(422, "too_many_tokens", f"{name} ({asked}) must be at most {limit}", name)
+
+
+def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """OpenAI's error shape."""
+    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(status)
+    kind = kind or ("invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+async def answer(send: Send, refused: Refused) -> None:
+    """Send what was refused."""
+    content = json.dumps(error_body(refused.status, refused.code, refused.message, refused.param)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()), *refused.headers]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _check_local(scope: Scope, headers: dict[str, str]) -> None:
+    """Without keys only this machine is answered, and under its own name: no web page whose name is made to point here."""
+    client = scope.get("client")
+    host = headers.get("host", "localhost")
+    name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdecimal() else host
+    if (client and not is_loopback(client[0])) or not is_loopback(name):
+        raise Refused(403, "local_only", "this endpoint has no API keys, so it answers 127.0.0.1 and localhost only")
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        # A lone surrogate is JSON, but no text: it cannot be tokenized, nor sent on.
+        raw_again = json.dumps(body, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(400, "invalid_json", "the body must be UTF-8 text") from None
+    except UnicodeEncodeError:
+        raise Refused(400, "invalid_json", "the body has a lone surrogate, which is no character") from None
+    except RecursionError:
+        raise Refused(400, "invalid_json", "the body is nested too deeply") from None
+    except ValueError as error:
+        raise Refused(400, "invalid_json", f"the body must be JSON ({error})") from None
+    del raw_again
+    if not isinstance(body, dict):
+        raise Refused(400, "invalid_json", "the body must be a JSON object")
+    return body
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,64 @@
+"""One engine's replica: Ray Serve LLM's server, which proves itself before it takes requests and goes when its engine does."""
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+from ray.serve.llm import LLMConfig
+from ray.serve.llm.deployment import LLMServer
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, ChatCompletionResponse
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from aria_ray import grammar
+from aria_ray.errors import ServingError
+from aria_ray.serving import canary
+
+WATCH_S = 1.0
+
+logger = logging.getLogger("ray.serve")
+
+
+class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so the base is Any
+    """vLLM's engine, with a canary or without."""
+
+    # Ray Serve LLM's constructor is a coroutine, which Serve awaits; mypy knows no such thing.
+    async def __init__(self, llm_config: LLMConfig, *, with_canary: bool, **options: Any) -> None:  # type: ignore[misc]
+        """Start the engine."""
+        self._with_canary = with_canary
+        await super().__init__(llm_config, **options)
+
+    async def start(self) -> None:
+        """Start the engine, and raise ServingError if it does not answer as it must."""
+        await super().start()
+        if self._with_canary:
+            canary.check(await asyncio.gather(*(self._message(body) for body in canary.requests())))
+        self._watch = asyncio.create_task(self._go_with_engine())
+
+    async def _message(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The assistant message that a request gets, put together where it is streamed."""
+        request = ChatCompletionRequest.model_validate({"model": self._llm_config.model_id, **body})
+        streamed = grammar.StreamedMessage()
+        async for part in await self.chat(request):
+            if isinstance(part, ChatCompletionResponse):
+                return dict(part.choices[0].message.model_dump())
+            if not isinstance(part, list):
+                raise ServingError(f"canary: the engine answered with an error: {str(part)[:300]}")
+            for event in part:
+                streamed.add(event)
+        return streamed.message()
+
+    async def _go_with_engine(self) -> None:
+        """End this process when the engine's is gone.
+
+        Ray Serve would find out by its health checks, after half a minute of answering every request with an error. A process
+        that ends is replaced at once, and requests wait for the new one.
+        """
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self.engine.check_health()
+            except EngineDeadError:
+                logger.error("the engine is dead; this replica ends, so that another takes its place")
+                logging.shutdown()
+                os._exit(1)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 import yaml
+from pydantic import SecretStr
 
 from aria_ray.config import RunConfig, load_config
 from aria_ray.errors import AriaError
@@ -126,6 +127,54 @@ def report(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     out = out.absolute()
     stages = pipeline.finished_stages(config, out, pipeline.STAGES)
     typer.echo(render_text(pipeline.make_report(config, recipe, stages, out)))
+
+
+@app.command()
+def doctor(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
+    """What would stop a recipe on this machine or cluster, and the fix, one line each. Exit 1 if anything would."""
+    _, config = _resolve(arguments)
+    from rich.console import Console
+    from rich.text import Text
+
+    from aria_ray.doctor import examine
+
+    console = Console(highlight=False)
+    styles = {"ok": "green", "fails": "red", "unmeasured": "yellow"}
+    failed = 0
+    for finding in examine(config, out.absolute()):
+        failed += finding.state == "fails"
+        told = f" {finding.what}" + (f"; {finding.fix}" if finding.fix else "")
+        console.print(Text.assemble((f"{finding.state:>10}", styles[finding.state]), told), soft_wrap=True)
+    if failed:
+        console.print(f"{failed} of these would stop the run")
+        raise typer.Exit(1)
+
+
+@app.command()
+def chat(
+    url: Annotated[str, typer.Option("--url", help="Address of the endpoint, ending in /v1.")] = "http://127.0.0.1:8000/v1",
+    model: Annotated[str, typer.Option("--model", help="What the endpoint calls the model.")] = "aria",
+    key_variable: Annotated[
+        str, typer.Option("--key-env", help="Environment variable with the API key; of several, commas between, the first.")
+    ] = "ARIA_API_KEYS",
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tool", help="A built-in tool, a module of typed functions, or a .json of OpenAI tools; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Talk to a live endpoint in the terminal: thought, tool call, tool result, answer."""
+    from rich.console import Console
+
+    from aria_ray.chat import DEFAULT_TOOLS
+    from aria_ray.chat import chat as talk
+    from aria_ray.records import Endpoint
+
+    key = os.environ.get(key_variable, "").split(",")[0].strip()
+    console = Console()
+    endpoint = Endpoint(base_url=url, model=model, api_key=SecretStr(key) if key else None)
+    talk(endpoint, tool or DEFAULT_TOOLS, console, lambda prompt: console.input(prompt, markup=False))
 
 
 @app.command()

@@ -111,11 +111,7 @@ def check_args(args: Mapping[str, Any]) -> AppArgs:
     Raises:
         ServingError: an argument is unknown or wrong, or the model or the chat template is not there.
     """
-    try:
-        checked = AppArgs.model_validate(dict(args))
-    except ValidationError as error:
-        problems = "; ".join(f"args.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ServingError(f"{problems}; the arguments are listed in serve/laptop.yaml") from None
+    checked = parse_args(args)
     if not (Path(checked.model) / "config.json").is_file():
         raise ServingError(
             f"model '{Path(checked.model).absolute()}' must be a directory in Hugging Face layout with a config.json; "
@@ -126,6 +122,15 @@ def check_args(args: Mapping[str, Any]) -> AppArgs:
             f"args.chat_template '{checked.chat_template}' must be a Jinja file; leave it out to use the tokenizer's own"
         )
     return checked
+
+
+def parse_args(args: Mapping[str, Any]) -> AppArgs:
+    """The arguments by their types alone. Raises ServingError if one is unknown or wrong."""
+    try:
+        return AppArgs.model_validate(dict(args))
+    except ValidationError as error:
+        problems = "; ".join(f"args.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ServingError(f"{problems}; the arguments are listed in serve/laptop.yaml") from None
 
 
 def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
 from aria_ray.hardware.amd import check_gpus_counted
 from aria_ray.records import Endpoint
-from aria_ray.serving.app import IMPORT_PATH, build_app, check_args
+from aria_ray.serving.app import IMPORT_PATH, build_app, check_args, parse_args
 from aria_ray.serving.keys import check_reachable, read_keys
 
 APP = "aria"
@@ -112,6 +112,20 @@ def find_config(file: str) -> Path:
     raise ServingError(
         f"serving.file '{file}' is neither at {given.absolute()} nor at {shipped}; give the path of a Ray Serve config"
     )
+
+
+def check_endpoint_config(config: ServingConfig, port_must_be_free: bool) -> tuple[str, ...]:
+    """What can be known to be wrong before there is a model; the API keys where nothing is.
+
+    Raises:
+        ServingError: the Serve file, the keys, the host or the port cannot be used.
+    """
+    _, args = _read(config, Path(), "aria", base=False)
+    keys = read_keys(parse_args(args).api_keys_file)
+    check_reachable(config.host, keys)
+    if port_must_be_free:
+        check_port(config)
+    return keys
 
 
 def check_port(config: ServingConfig) -> None:

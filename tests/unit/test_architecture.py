@@ -20,8 +20,9 @@ LAYERS = (
     {"config"},
     {"hardware"},
     {"dataset", "training", "serving", "validation"},
-    {"report", "terminal"},
+    {"report", "terminal", "chat"},
     {"pipeline"},
+    {"doctor"},
     {"cli"},
     {"__main__"},
 )
@@ -68,7 +69,7 @@ def test_only_the_rim_imports_ray():
     }
     serving = {f"serving/{name}.py" for name in ("app", "deploy", "ingress", "replica", "local_model")}
     rim = {"dataset/generate.py", "training/train.py", *serving}
-    assert users == {*rim, "pipeline.py"}
+    assert users == {*rim, "pipeline.py", "doctor.py"}
 
 
 @pytest.mark.parametrize("module", ["aria_ray.cli", "aria_ray.config", "aria_ray.tools"])

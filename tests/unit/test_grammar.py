@@ -193,3 +193,35 @@ def test_thoughts_without_values_are_in_bounds():
     ):
         assert grammar.is_thought(thought)
         assert grammar.MIN_THOUGHT_PIECES <= grammar.thought_pieces(thought) <= grammar.MAX_THOUGHT_PIECES
+
+
+def test_a_streamed_message_is_the_plain_one() -> None:
+    deltas = [
+        {"role": "assistant", "content": ""},
+        {"reasoning": "ask: a; "},
+        {"reasoning": "function: f; args: 1"},
+        {"tool_calls": [{"index": 0, "id": "x", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a": '}}]},
+        {"tool_calls": [{"index": 1, "id": "y", "function": {"name": "g", "arguments": "{}"}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+        {},
+    ]
+    streamed = grammar.StreamedMessage()
+    for delta in deltas:
+        assert streamed.add(f"data: {json.dumps({'choices': [{'delta': delta, 'finish_reason': None}]})}\n\n") == delta
+    assert not streamed.is_complete
+    streamed.add('data: {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}')
+    streamed.add('data: {"choices": [], "usage": {"completion_tokens": 3}}')
+    streamed.add("data: [DONE]")
+    assert streamed.is_complete
+    assert streamed.finish_reason == "tool_calls"
+    message = streamed.message()
+    assert message["reasoning"] == "ask: a; function: f; args: 1"
+    assert message["content"] is None
+    assert grammar.message_calls(message) == (grammar.Call("f", {"a": 1}), grammar.Call("g", {}))
+
+
+@pytest.mark.parametrize("event", ["data: {", 'data: {"error": {"message": "no"}}'])
+def test_a_bad_event_is_an_error(event: str) -> None:
+    with pytest.raises(ValueError, match=r"error|Expecting"):
+        grammar.StreamedMessage().add(event)

@@ -196,8 +196,9 @@ def _text(found: dict[str, list[Measured]], num_rounds: int, model: str) -> str:
     return f"""\
 {model} in float32, the engine flags of `serve/laptop.yaml` on both sides, {num_rounds} rounds in turn, a fresh server each \
 time. Output tokens/s are summed over {STREAMS} streams ({REQUESTS} requests of {TOKENS} tokens); the times to the first token \
-and per further token (medians) are those of one stream ({SINGLE_REQUESTS} requests of {SINGLE_TOKENS}). The prompt has one tool \
-and a number of its own. Memory is the proportional set size of a server and all below it. Mean, least and most over the rounds.
+and per further token (medians) are those of one stream ({SINGLE_REQUESTS} requests of {SINGLE_TOKENS}). The prompt has one \
+tool and a number of its own. Memory is the proportional set size of a server and all below it. Mean, least and most over the \
+rounds.
 
 | | output tokens/s, {STREAMS} streams | first token, ms | per token, ms | GiB |
 |---|---|---|---|---|

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 import ray.train
+import ray.util
 import torch
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from torch import Tensor
 
 from aria_ray.artifacts import write_json
@@ -59,6 +61,7 @@ def train_curriculum(
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={"settings": settings},
+        torch_config=_TorchOnNodesNetwork(),
         scaling_config=ScalingConfig(
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
@@ -110,6 +113,34 @@ def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dat
         return None
     finally:
         ray.kill(actor)
+
+
+class _TorchOnNodesNetwork(TorchConfig):  # type: ignore[misc]  # Ray is not read by mypy, so the base is Any
+    """Process groups over the network that Ray itself uses."""
+
+    @property
+    def backend_cls(self) -> type:
+        """Ray Train's backend, after each worker has been told its interface."""
+        return _Backend
+
+
+class _Backend(TorchConfig().backend_cls):  # type: ignore[misc]  # as above
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        worker_group.execute(_use_nodes_interface)
+        super().on_start(worker_group, backend_config)
+
+
+def _use_nodes_interface() -> None:
+    """Have gloo and NCCL (RCCL) take the interface of the address under which Ray knows this node, unless one is set.
+
+    Left alone, gloo takes the address of the host's own name, which Debian and Ubuntu put at 127.0.1.1: workers on two such
+    hosts never find each other.
+    """
+    address = ray.util.get_node_ip_address()
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(each.address == address for each in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
 
 
 class _FullFinetuning:

@@ -91,7 +91,7 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """Serve the trained model until Ctrl-C; training must be done."""
     _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
-    from aria_ray.serving.deploy import check_port
+    from aria_ray.serving.deploy import check_port, metrics_addresses
     from aria_ray.terminal import Terminal
 
     out = out.absolute()
@@ -99,6 +99,7 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     pipeline.finished_stages(config, out, ("dataset", "training"))
     check_port(config.serving)
     with pipeline.ray_session(), pipeline.endpoint(config, out / pipeline.MODEL, terminal) as live:
+        terminal.line(f"Metrics for Prometheus at {', '.join(metrics_addresses())}")
         terminal.line(f"Serving model '{live.model}' at {live.base_url}; Ctrl-C stops it.")
         signal.pause()
 

@@ -128,6 +128,11 @@ def check_endpoint_config(config: ServingConfig, port_must_be_free: bool) -> tup
     return keys
 
 
+def metrics_addresses() -> list[str]:
+    """Where Prometheus finds Ray's, Ray Serve's and vLLM's metrics: one address of each node of the cluster."""
+    return [f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in ray.nodes() if node["Alive"]]
+
+
 def check_port(config: ServingConfig) -> None:
     """Raise ServingError if another program has the port."""
     if _is_taken(config.host, config.port):

@@ -32,13 +32,14 @@ import signal, sys, time
 from pathlib import Path
 import ray
 from aria_ray.config.schema import ServingConfig
-from aria_ray.serving.deploy import serve_model
+from aria_ray.serving.deploy import metrics_addresses, serve_model
 
 # Processes that a shell starts in the background ignore the interrupt, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 config = ServingConfig(file=sys.argv[3], port=int(sys.argv[2]), canary=False)  # the weights are random
 with serve_model(config, Path(sys.argv[1]), on_progress=lambda line: print(line, flush=True)) as endpoint:
+    print("METRICS", *metrics_addresses(), flush=True)
     print("READY", endpoint.base_url, flush=True)
     time.sleep(3600)
 """
@@ -49,6 +50,7 @@ class Served:
     """The driver process, its environment's mark, and a client of its endpoint."""
 
     driver: subprocess.Popen[str]
+    log: Path
     mark: str
     client: httpx.Client
     tokenizer: PreTrainedTokenizerBase
@@ -69,6 +71,12 @@ class Served:
             for name, strength in strengths.items()
             for token in tokens.get(name, name)
         }
+
+    @property
+    def metrics(self) -> str:
+        """Host and port of the metrics."""
+        (line,) = [line for line in self.log.read_text().splitlines() if line.startswith("METRICS")]
+        return line.split()[1]
 
     def processes(self, title: str = "") -> list[psutil.Process]:
         """The live processes of the endpoint, or those among them whose title has this in it."""
@@ -97,7 +105,7 @@ def serving(model: Path, folder: Path, port: int, **args: Any) -> Iterator[Serve
             time.sleep(1)
         headers = {"Authorization": f"Bearer {KEYS[0]}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=120, trust_env=False, headers=headers) as client:
-            yield Served(driver, mark, client, load_tokenizer(model))
+            yield Served(driver, log, mark, client, load_tokenizer(model))
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()

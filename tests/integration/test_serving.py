@@ -3,9 +3,13 @@
 Its answers mean nothing, so a grammar and a logit bias decide what it says where a test needs a certain form.
 """
 
+import contextlib
 import json
 import random
+import re
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import ray
+import yaml
 from bad_requests import bad_request
 from served import KEYS, QUESTION, Served, processes_of, serving
 
@@ -25,6 +30,7 @@ from aria_ray.serving.deploy import serve_model
 
 pytestmark = pytest.mark.integration
 
+SERVE = Path(__file__).parents[2] / "serve"
 MAX_BODY_BYTES, MAX_OUTPUT_TOKENS, MAX_REQUESTS = 100_000, 512, 4
 TOOL = {
     "type": "function",
@@ -175,6 +181,58 @@ def test_five_hundred_bad_requests_leave_it_healthy(served: Served) -> None:
         if answer.status_code != 200:
             assert "message" in answer.json()["error"], (number, kind)
     assert served.chat().status_code == 200
+
+
+def test_the_dashboards_metrics_are_on_one_port(served: Served) -> None:
+    """Everything that the Grafana dashboard asks for is there once requests were answered, but GPUs."""
+    assert served.chat().status_code == 200
+    wanted = {name.removesuffix("_bucket") for name in re.findall(r"ray_\w+", " ".join(expressions()))}
+    deadline = time.monotonic() + 60
+    while True:
+        text = httpx.get(f"http://{served.metrics}/metrics", trust_env=False, timeout=30).text
+        there = set(re.findall(r"^# TYPE (\S+)", text, re.M))
+        if wanted <= there:
+            return
+        assert time.monotonic() < deadline, wanted - there
+        time.sleep(2)
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="not installed: prometheus (Debian package of that name)")
+def test_prometheus_answers_every_panel(served: Served, tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """A real Prometheus with serve/prometheus.yml, its target changed, scrapes the endpoint under requests."""
+    tree = yaml.safe_load((SERVE / "prometheus.yml").read_text())
+    tree["scrape_configs"][0] |= {"scrape_interval": "1s", "static_configs": [{"targets": [served.metrics]}]}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(tree))
+    port = free_port()
+    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    running = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        missing = list(expressions())
+        while missing:
+            assert time.monotonic() < deadline, missing
+            assert served.chat().status_code == 200
+            with contextlib.suppress(httpx.TransportError):
+                missing = [each for each in missing if not answered(port, each)]
+            time.sleep(1)
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def answered(port: int, expression: str) -> bool:
+    """Whether Prometheus has a value for an expression."""
+    query = {"query": expression.replace("$__rate_interval", "30s")}
+    answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params=query, trust_env=False).json()
+    assert answer["status"] != "error", answer
+    return bool(answer["data"]["result"])
+
+
+def expressions() -> list[str]:
+    """What the panels of the dashboard ask for, but for those of GPUs, which are not here."""
+    panels = json.loads((SERVE / "grafana.json").read_text())["panels"]
+    found = [target["expr"] for panel in panels for target in panel["targets"]]
+    return [each for each in found if "gpus" not in each]
 
 
 def test_taken_port_is_refused_before_anything_is_deployed(served: Served, model: Path) -> None:

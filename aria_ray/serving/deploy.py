@@ -319,4 +319,5 @@ def _engines(mark: str) -> list[psutil.Process]:
 
 
 def _client_host(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    known = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    return f"[{known}]" if ":" in known and not known.startswith("[") else known

@@ -4,8 +4,11 @@ Whatever is refused is answered in OpenAI's error shape, `{"error": {"message", 
 
     400  the body is not JSON text                     403  another machine, or a web page, at an endpoint without keys
     401  no key, or an unknown one                     413  the body is too long
-    415  the body does not call itself JSON            422  more output tokens are asked for than a request may
+    415  the body does not call itself JSON            422  it asks for more tokens or answers than it may (`check_asked`)
     429  the key has as many requests in flight as it may
+
+The limit of a body holds for what is kept here. Ray Serve's proxy, before it, takes in what comes: an endpoint that strangers
+can reach wants a reverse proxy with a limit in front.
 """
 
 import json
@@ -26,7 +29,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY = "aria_body"
 """Where the parsed body of a POST is in the request's `state`."""
 RETRY_AFTER_S = 1
-_OUTPUT_TOKENS = ("max_tokens", "max_completion_tokens")
 _ANYONE = ""
 
 
@@ -37,7 +39,9 @@ class Limits(BaseModel):
 
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     max_output_tokens: int | None = Field(default=None, ge=1)
-    """The most that `max_tokens` may say; None leaves it to the engine's `max_model_len`."""
+    """The most tokens of an answer, also where a request does not say; None leaves it to the engine's `max_model_len`."""
+    max_answers: int = Field(default=8, ge=1)
+    """The most answers of one request: `n` times its prompts. Each takes a place in the engine."""
     max_requests_per_key: int = Field(default=256, ge=1)
     """Requests of one key in flight at this ingress; without keys, of everybody together."""
 
@@ -72,7 +76,6 @@ class Guard:
             if scope["method"] == "POST":
                 counted = self._count(caller)
                 body = await self._body(headers, receive)
-                self._check(body)
                 scope.setdefault("state", {})[BODY] = body
             await self.app(scope, receive, send)
         except Refused as refused:
@@ -125,12 +128,26 @@ class Guard:
             more = message.get("more_body", False)
         return _parsed(bytes(raw))
 
-    def _check(self, body: dict[str, Any]) -> None:
-        limit = self.limits.max_output_tokens
-        for name in _OUTPUT_TOKENS:
-            asked = body.get(name)
-            if limit is not None and isinstance(asked, int | float) and asked > limit:
-                raise Refused(422, "too_many_tokens", f"{name} ({asked}) must be at most {limit}", name)
+
+def check_asked(body: Any, limits: Limits) -> None:
+    """Hold a request, parsed as vLLM does, to the limits; one that does not say how many tokens gets as many as it may.
+
+    Raises:
+        Refused: it asks for too many tokens or answers.
+    """
+    fields = [name for name in ("max_tokens", "max_completion_tokens") if hasattr(body, name)]
+    if limits.max_output_tokens is not None:
+        for name in fields:
+            asked = getattr(body, name)
+            if asked is not None and asked > limits.max_output_tokens:
+                raise Refused(422, "too_many_tokens", f"{name} ({asked}) must be at most {limits.max_output_tokens}", name)
+        if all(getattr(body, name) is None for name in fields):
+            body.max_tokens = limits.max_output_tokens
+    prompt = getattr(body, "prompt", None)
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    answers = (body.n or 1) * prompts
+    if answers > limits.max_answers:
+        raise Refused(422, "too_many_answers", f"n times prompts ({answers}) must be at most {limits.max_answers}", "n")
 
 
 def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:

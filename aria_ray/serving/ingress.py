@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from aria_ray.serving.guard import BODY, App, Guard, Limits, error_body
+from aria_ray.serving.guard import BODY, App, Guard, Limits, Refused, check_asked, error_body
 
 RETRIES = 2
 """How often a request is given to a replica again. Not more: a request that kills its engine must not kill them all."""
@@ -32,6 +32,7 @@ RETRY_PAUSE_S = 2.0
 """So that a replica whose engine died is gone before the next try: it ends itself within a second."""
 _LOST = (RayActorError, ReplicaUnavailableError)
 _ERROR_EVENT = 'data: {"error"'
+_ENGINE_FAILS = (500, 503)
 
 logger = logging.getLogger("ray.serve")
 
@@ -59,7 +60,7 @@ class Ingress:
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/completions", self.completions, methods=["POST"]),
         ]
-        handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _our_error}
+        handlers: dict[Any, Any] = {HTTPException: _http_error, Refused: _refused, Exception: _our_error}
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self.digests, self.limits)
 
     async def models(self, _request: Request) -> Response:
@@ -84,11 +85,15 @@ class Ingress:
 
     async def _answer(self, method: str, body: Any) -> Response:
         self._check_model(body.model)
+        check_asked(body, self.limits)
         try:
             first, rest = await self._begin(method, body)
-        except (EngineLost, BackPressureError, DeploymentUnavailableError) as error:
-            logger.warning("no engine answered %s: %s", method, error)
+        except (BackPressureError, DeploymentUnavailableError) as error:
+            logger.warning("no engine for %s: %s", method, error)
             return _error(503, "engine_unavailable", "no engine could answer; try again shortly", {"Retry-After": "5"})
+        except EngineLost:
+            # Not 503, which clients take as a word to send it again: this request may be what the engines die of.
+            return _error(500, "engine_lost", f"{RETRIES + 1} engines were lost before they answered this request", {})
         if isinstance(first, ErrorResponse):
             return JSONResponse({"error": first.error.model_dump()}, status_code=first.error.code)
         if isinstance(first, str):
@@ -135,10 +140,12 @@ async def _items(stream: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
 async def _events(first: str, rest: AsyncIterator[str]) -> AsyncGenerator[str, None]:
     """The server-sent events of one answer."""
     yield first
+    if first.startswith(_ERROR_EVENT):  # vLLM says [DONE] after it
+        return
     try:
         async for event in rest:
             yield event
-            if event.startswith(_ERROR_EVENT):  # vLLM would say [DONE] after it
+            if event.startswith(_ERROR_EVENT):
                 return
     except (*_LOST, RayTaskError) as error:
         logger.warning("engine lost in the middle of a stream: %s", type(error).__name__)
@@ -147,11 +154,11 @@ async def _events(first: str, rest: AsyncIterator[str]) -> AsyncGenerator[str, N
 
 
 def _is_server_error(item: Any) -> bool:
-    """Whether the engine says that it, not the request, is what fails."""
+    """Whether the engine says that it, not the request, is what fails; 501 is of the request."""
     if isinstance(item, ErrorResponse):
-        return int(item.error.code) >= 500
+        return int(item.error.code) in _ENGINE_FAILS
     if isinstance(item, str) and item.startswith(_ERROR_EVENT):
-        return int(json.loads(item.removeprefix("data:"))["error"].get("code") or 500) >= 500
+        return int(json.loads(item.removeprefix("data:"))["error"].get("code") or 500) in _ENGINE_FAILS
     return False
 
 
@@ -171,6 +178,11 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     codes = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed"}
     return _error(error.status_code, codes.get(error.status_code, "error"), error.detail, error.headers or {})
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return JSONResponse(error_body(error.status, error.code, error.message, error.param), status_code=error.status)
 
 
 async def _our_error(_request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
 """API keys of the endpoint: where they come from, and how a request's key is compared.
 
-Only their hashes leave this module, so no key can end up in a log, a dashboard or Ray's store.
+The application is given their hashes alone, so no key is in a log, a dashboard or Ray's store.
 """
 
 import hashlib

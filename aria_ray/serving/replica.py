@@ -45,6 +45,8 @@ class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so t
             if not isinstance(part, list):
                 raise ServingError(f"canary: the engine answered with an error: {str(part)[:300]}")
             for event in part:
+                if not isinstance(event, str):
+                    raise ServingError(f"canary: the engine answered with an error: {str(event)[:300]}")
                 streamed.add(event)
         return streamed.message()
 

@@ -109,10 +109,21 @@ class Client:
                 async for line in response.aiter_lines():
                     if line.startswith("data:"):
                         seen.event(line.removeprefix("data:").strip())
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except _ErrorEvent as error:
+            return RequestFailure(f"error in stream: {error}", may_retry=error.may_retry and not seen.has_output)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             failure = _failure(error)
             return replace(failure, may_retry=failure.may_retry and not seen.has_output)
         return seen.result()
+
+
+class _ErrorEvent(Exception):
+    """An event of a stream that says that it goes no further; `may_retry` where that was not because of the request."""
+
+    def __init__(self, error: Any) -> None:
+        super().__init__(str(error))
+        code = error.get("code") if isinstance(error, dict) else None
+        self.may_retry = code in ("engine_lost", *_UNAVAILABLE, httpx.codes.INTERNAL_SERVER_ERROR)
 
 
 class _Seen:
@@ -125,14 +136,14 @@ class _Seen:
         self.arrivals: list[tuple[float, int]] = []
 
     def event(self, data: str) -> None:
-        """Take in one server-sent event. Raises ValueError for one that is not JSON, or that reports an error."""
+        """Take in one server-sent event. Raises ValueError for one that is not JSON, _ErrorEvent for an error in it."""
         now = time.perf_counter()
         if data == "[DONE]":
             self.ended_s = now
             return
         chunk = json.loads(data)
         if "error" in chunk:
-            raise ValueError(f"error in stream: {chunk['error']}")
+            raise _ErrorEvent(chunk["error"])
         if self.first_token_s is None and _has_output(chunk):
             self.first_token_s = now
         if chunk.get("usage"):
@@ -174,7 +185,7 @@ def _failure(error: Exception) -> RequestFailure:
 
 def _has_output(chunk: dict[str, Any]) -> bool:
     for choice in chunk.get("choices", ()):
-        delta = choice.get("delta", {})
+        delta = choice.get("delta") or {}
         if any(delta.get(key) for key in ("content", "reasoning", "reasoning_content", "tool_calls")):
             return True
     return False

@@ -125,6 +125,9 @@ def test_limits_are_told_in_openais_shape(served: Served) -> None:
     for answer, status in (
         (served.chat(messages=long), 413),
         (served.chat(max_tokens=MAX_OUTPUT_TOKENS + 1), 422),
+        (served.chat(max_tokens=str(MAX_OUTPUT_TOKENS + 1)), 422),
+        (served.chat(n=100), 422),
+        (served.client.post("completions", json={"model": "aria", "prompt": [[1]] * 100}), 422),
         (served.client.post("chat/completions", content=b"{"), 415),
         (served.client.get("nothing"), 404),
         (served.client.get("chat/completions"), 405),

@@ -99,6 +99,21 @@ def test_a_request_that_fails_is_forgotten_and_the_chat_goes_on(trouble: Any, to
     assert [message["content"] for message in messages if message["role"] == "user"] == ["one", "three"]
 
 
+def test_an_endpoint_cannot_take_the_terminal_over() -> None:
+    shown, _ = talk(Server([{"content": "a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\nd"}]), "go")
+    assert "\x1b" not in shown
+    assert "c\nd" in shown
+
+
+def test_the_end_of_input_at_a_tools_question_ends_the_request_only(tmp_path: Path) -> None:
+    weather = {"name": "weather", "description": "The weather.", "parameters": {"type": "object", "properties": {}}}
+    (tmp_path / "tools.json").write_text(json.dumps([{"type": "function", "function": weather}]))
+    call = [{"tool_calls": [{"index": 0, "id": "b", "function": {"name": "weather", "arguments": "{}"}}]}]
+    shown, messages = talk(Server(call), "go", tools=(str(tmp_path / "tools.json"),))
+    assert "this request is forgotten" in shown
+    assert messages == []
+
+
 def test_commands() -> None:
     server = Server(ANSWER, ANSWER)
     shown, messages = talk(server, "one", "/reset", "two", "/tools", "/what", "", "/quit", "three")

@@ -15,7 +15,14 @@ from aria_ray.serving.app import IMPORT_PATH, parse_args
 FOLDER = Path(__file__).parents[3] / "cluster" / "kuberay"
 FILES = sorted(FOLDER.glob("*.yaml"))
 KUBERNETES = "1.31"
-CLUSTER_KEYS = {"rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs"}
+CLUSTER_KEYS = {
+    "rayVersion",
+    "authOptions",
+    "enableInTreeAutoscaling",
+    "autoscalerOptions",
+    "headGroupSpec",
+    "workerGroupSpecs",
+}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -58,11 +65,12 @@ def test_a_spoilt_pod_is_refused() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_volumes_are_there_and_the_token_is_asked_for(path: Path) -> None:
+    # By the operator: its autoscaler and its own requests need the token as much as Ray's pods do.
+    assert cluster_of(read(path))["authOptions"] == {"mode": "token"}
     for group in groups_of(read(path)):
         spec = group["template"]["spec"]
         (container,) = spec["containers"]
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
-        assert {"name": "RAY_AUTH_MODE", "value": "token"} in container["env"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

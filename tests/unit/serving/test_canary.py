@@ -26,7 +26,7 @@ def declined(content: str | None = "Cold.", **changes: Any) -> dict[str, Any]:
 
 
 def test_a_sound_endpoint_passes() -> None:
-    canary.check([called(), called(content=""), declined(), declined(content=" Cold. ")])
+    canary.check([called(), called(content=""), declined(), declined(content=" It is cold. ")])
 
 
 def test_each_question_is_asked_plain_and_streamed() -> None:

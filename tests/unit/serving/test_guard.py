@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aria_ray.serving.guard import BODY, Guard, Limits
+from aria_ray.serving.guard import BODY, Guard, Limits, Refused, check_asked
 from aria_ray.serving.keys import digest
 
 KEY, OTHER = "k" * 20, "o" * 20
@@ -111,12 +112,48 @@ def test_what_a_web_page_may_send_unasked_is_415(kind: str) -> None:
     assert ask(guarded(echo), headers={**bearer(), "content-type": kind}, content=b"{}").status_code == 415
 
 
+def asked(**fields: Any) -> SimpleNamespace:
+    """A stand-in for vLLM's parsed chat request."""
+    return SimpleNamespace(**{"max_tokens": None, "max_completion_tokens": None, "n": 1, **fields})
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_too_many_tokens_are_422(name: str) -> None:
-    answer = ask(guarded(echo), headers=bearer(), json={name: 65})
-    assert answer.status_code == 422
-    assert answer.json()["error"]["param"] == name
-    assert "65" in answer.json()["error"]["message"]
+    with pytest.raises(Refused) as raised:
+        check_asked(asked(**{name: 65}), LIMITS)
+    assert (raised.value.status, raised.value.param) == (422, name)
+    assert "65" in raised.value.message
+    check_asked(asked(**{name: 64}), LIMITS)
+
+
+def test_a_request_that_does_not_say_gets_as_many_tokens_as_it_may() -> None:
+    body = asked()
+    check_asked(body, LIMITS)
+    assert body.max_tokens == 64
+    unlimited = asked()
+    check_asked(unlimited, Limits())
+    assert unlimited.max_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "answers"),
+    [
+        ({"n": 9}, 9),
+        ({"n": 3, "prompt": ["a", "b", "c"]}, 9),
+        ({"prompt": [[1]] * 9}, 9),
+        ({"n": 8, "prompt": "one"}, None),
+        ({"prompt": list(range(1, 100))}, None),
+        ({"n": None, "prompt": []}, None),
+    ],
+)
+def test_too_many_answers_are_422(fields: dict[str, Any], answers: int | None) -> None:
+    if answers is None:
+        check_asked(asked(**fields), LIMITS)
+        return
+    with pytest.raises(Refused) as raised:
+        check_asked(asked(**fields), LIMITS)
+    assert (raised.value.status, raised.value.code) == (422, "too_many_answers")
+    assert str(answers) in raised.value.message
 
 
 def test_each_key_has_its_own_requests_in_flight() -> None:

@@ -121,6 +121,23 @@ def test_an_error_in_a_stream_is_a_failure() -> None:
     assert sent == 1
 
 
+def test_an_engine_lost_before_its_first_word_is_asked_again() -> None:
+    def handler(attempt: int) -> httpx.Response:
+        lost = event(error={"code": "engine_lost", "message": "gone"})
+        return httpx.Response(200, content=ended(lost) if attempt == 1 else ended(said("a"), b"data: [DONE]\n\n"))
+
+    outcome, sent = ask(handler, stream=True)
+    assert isinstance(outcome, StreamTiming)
+    assert sent == 2
+
+
+@pytest.mark.parametrize("chunk", [b"data: 7\n\n", b"data: [1]\n\n", b'data: {"choices": 3}\n\n', b"data: {\n\n"])
+def test_a_server_that_talks_nonsense_is_a_failure(chunk: bytes) -> None:
+    outcome, sent = ask(lambda _: httpx.Response(200, content=ended(chunk)), stream=True)
+    assert isinstance(outcome, RequestFailure)
+    assert sent == 1
+
+
 def test_it_gives_up_in_the_end_and_says_what_it_got() -> None:
     outcome, sent = ask(lambda _: httpx.Response(503, text="away"), stream=False, retry_s=0.2)
     assert isinstance(outcome, RequestFailure)

@@ -16,7 +16,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest, ErrorResponse
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -94,8 +94,8 @@ class Ingress:
         except EngineLost:
             # Not 503, which clients take as a word to send it again: this request may be what the engines die of.
             return _error(500, "engine_lost", f"{RETRIES + 1} engines were lost before they answered this request", {})
-        if isinstance(first, ErrorResponse):
-            return JSONResponse({"error": first.error.model_dump()}, status_code=first.error.code)
+        if (failure := _error_of(first)) is not None:
+            return JSONResponse({"error": failure.model_dump()}, status_code=failure.code)
         if isinstance(first, str):
             return StreamingResponse(_events(first, rest), media_type="text/event-stream")
         return JSONResponse(first.model_dump())
@@ -153,10 +153,15 @@ async def _events(first: str, rest: AsyncIterator[str]) -> AsyncGenerator[str, N
         yield f"data: {json.dumps(error_body(503, 'engine_lost', message))}\n\n"
 
 
+def _error_of(item: Any) -> Any:
+    """The error of an answer that is one, else None. Told by its shape: Ray's public class is a child of the one it sends."""
+    return getattr(item, "error", None)
+
+
 def _is_server_error(item: Any) -> bool:
     """Whether the engine says that it, not the request, is what fails; 501 is of the request."""
-    if isinstance(item, ErrorResponse):
-        return int(item.error.code) in _ENGINE_FAILS
+    if (error := _error_of(item)) is not None:
+        return int(error.code) in _ENGINE_FAILS
     if isinstance(item, str) and item.startswith(_ERROR_EVENT):
         return int(json.loads(item.removeprefix("data:"))["error"].get("code") or 500) in _ENGINE_FAILS
     return False

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.serve.llm import LLMConfig
 from ray.serve.llm.deployment import LLMServer
-from ray.serve.llm.openai_api_models import ChatCompletionRequest, ChatCompletionResponse
+from ray.serve.llm.openai_api_models import ChatCompletionRequest
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from aria_ray import grammar
@@ -40,7 +40,7 @@ class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so t
         request = ChatCompletionRequest.model_validate({"model": self._llm_config.model_id, **body})
         streamed = grammar.StreamedMessage()
         async for part in await self.chat(request):
-            if isinstance(part, ChatCompletionResponse):
+            if hasattr(part, "choices"):
                 return dict(part.choices[0].message.model_dump())
             if not isinstance(part, list):
                 raise ServingError(f"canary: the engine answered with an error: {str(part)[:300]}")

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from aria_ray.serving.guard import BODY, App, Guard, Limits, Refused, check_asked, error_body
@@ -33,6 +34,8 @@ RETRY_PAUSE_S = 2.0
 _LOST = (RayActorError, ReplicaUnavailableError)
 _ERROR_EVENT = 'data: {"error"'
 _ENGINE_FAILS = (500, 503)
+_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError)
+"""What vLLM raises over parts of a request that its types let through, such as a content that is a list of lists."""
 
 logger = logging.getLogger("ray.serve")
 
@@ -112,6 +115,9 @@ class Ingress:
             except _LOST as error:
                 lost = f"{type(error).__name__} after {time.monotonic() - started:.1f} s"
             except RayTaskError as error:
+                if isinstance(error.cause, _UNREADABLE):
+                    logger.warning("the engine could not read a request", exc_info=error)
+                    raise Refused(400, "invalid_request", f"the engine cannot read this request: {error.cause}") from None
                 if not isinstance(error.cause, EngineDeadError):
                     raise
                 lost = "EngineDeadError"
@@ -175,8 +181,8 @@ def _read_body(request: Request, kind: Any) -> Any:
         (first, *_) = error.errors(include_url=False, include_input=False, include_context=False)
         where = ".".join(map(str, first["loc"]))
         raise HTTPException(400, f"{where or 'body'}: {first['msg']}") from None
-    except (ValueError, TypeError, AttributeError, KeyError) as error:  # vLLM's own checks of nested values
-        raise HTTPException(400, f"{type(error).__name__}: {error}") from None
+    except (VLLMClientError, ValueError, TypeError, AttributeError, KeyError) as error:  # vLLM's own checks of nested values
+        raise HTTPException(400, str(error)) from None
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.integration
 
 SERVE = Path(__file__).parents[2] / "serve"
 MAX_BODY_BYTES, MAX_OUTPUT_TOKENS, MAX_REQUESTS = 100_000, 512, 4
+LONG = [{"role": "user", "content": "So long that the prefix cache has whole blocks of it. " * 12}]
 TOOL = {
     "type": "function",
     "function": {
@@ -114,7 +115,7 @@ def test_bad_request_is_400(served: Served, changes: dict[str, Any]) -> None:
 
 
 def test_a_key_is_needed(served: Served) -> None:
-    for key, status in (("", 401), ("nobody", 401), (KEYS[1], 200)):
+    for key, status in (("none", 401), ("nobody", 401), (KEYS[1], 200)):
         answer = served.client.get("models", headers={"Authorization": f"Bearer {key}"})
         assert answer.status_code == status
     assert answer.json()["data"][0]["max_model_len"] == 2048
@@ -187,11 +188,11 @@ def test_five_hundred_bad_requests_leave_it_healthy(served: Served) -> None:
 
 
 def test_the_dashboards_metrics_are_on_one_port(served: Served) -> None:
-    """Everything that the Grafana dashboard asks for is there once requests were answered, but GPUs."""
-    assert served.chat().status_code == 200
+    """Everything that the Grafana dashboard asks for is there once requests were answered, but what is of GPUs."""
     wanted = {name.removesuffix("_bucket") for name in re.findall(r"ray_\w+", " ".join(expressions()))}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
+        assert served.chat(messages=LONG).status_code == 200
         text = httpx.get(f"http://{served.metrics}/metrics", trust_env=False, timeout=30).text
         there = set(re.findall(r"^# TYPE (\S+)", text, re.M))
         if wanted <= there:
@@ -214,7 +215,7 @@ def test_prometheus_answers_every_panel(served: Served, tmp_path: Path, free_por
         missing = list(expressions())
         while missing:
             assert time.monotonic() < deadline, missing
-            assert served.chat().status_code == 200
+            assert served.chat(messages=LONG).status_code == 200
             with contextlib.suppress(httpx.TransportError):
                 missing = [each for each in missing if not answered(port, each)]
             time.sleep(1)

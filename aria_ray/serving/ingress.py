@@ -7,7 +7,6 @@ comes in its place; a stream that has begun ends with an error event and no `[DO
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
@@ -108,29 +107,36 @@ class Ingress:
         for attempt in range(RETRIES + 1):
             if attempt:
                 await asyncio.sleep(RETRY_PAUSE_S)
-            started = time.monotonic()
             answer = _items(getattr(self.engines, method).remote(body))
-            try:
-                first = await anext(answer)
-            except _LOST as error:
-                lost = f"{type(error).__name__} after {time.monotonic() - started:.1f} s"
-            except RayTaskError as error:
-                if isinstance(error.cause, _UNREADABLE):
-                    logger.warning("the engine could not read a request", exc_info=error)
-                    raise Refused(400, "invalid_request", f"the engine cannot read this request: {error.cause}") from None
-                if not isinstance(error.cause, EngineDeadError):
-                    raise
-                lost = "EngineDeadError"
-            else:
-                if not _is_server_error(first):
-                    return first, answer
-                lost = str(first)[:300]
+            lost, first = await _first_of(answer)
+            if lost is None:
+                return first, answer
             logger.warning("engine lost before it answered, attempt %d of %d: %s", attempt + 1, RETRIES + 1, lost)
         raise EngineLost(lost)
 
     def _check_model(self, name: str | None) -> None:
         if name is not None and name != self.model:
             raise HTTPException(404, f"model '{name}' is not served here; this endpoint has '{self.model}'")
+
+
+async def _first_of(answer: AsyncIterator[Any]) -> tuple[str | None, Any]:
+    """Why an engine was lost before it said anything, or None and what it said first.
+
+    Raises:
+        Refused: the engine cannot read the request.
+    """
+    try:
+        first = await anext(answer)
+    except _LOST as error:
+        return type(error).__name__, None
+    except RayTaskError as error:
+        if isinstance(error.cause, _UNREADABLE):
+            logger.warning("the engine could not read a request", exc_info=error)
+            raise Refused(400, "invalid_request", f"the engine cannot read this request: {error.cause}") from None
+        if isinstance(error.cause, EngineDeadError):
+            return "EngineDeadError", None
+        raise
+    return (str(first)[:300] if _is_server_error(first) else None), first
 
 
 async def _items(stream: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:

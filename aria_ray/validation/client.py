@@ -1,8 +1,9 @@
 """A small client of the OpenAI chat protocol that times what it sees. It works on any compatible endpoint.
 
 A request that fails is a value, never an exception: what it means is for the caller to say. One that could not be sent, or that
-the server could not take up (429, 502, 503, 504), is sent again while nothing of an answer has come, for `RETRY_S` at most: a
-replica that dies is replaced in that time. What comes late counts as late: times run from the first attempt.
+the server could not take up (429, 502, 503, 504, a 500 of a proxy), is sent again while nothing of an answer has come, for
+`RETRY_S` at most: a replica that dies is replaced in that time. What comes late counts as late: times run from the first
+attempt.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ class Client:
         except (httpx.HTTPError, UnicodeEncodeError) as error:
             return _failure(error)
         if response.status_code != httpx.codes.OK:
-            return RequestFailure(f"HTTP {response.status_code}: {response.text[:200]}", response.status_code in _UNAVAILABLE)
+            return _refusal(response.status_code, response.content)
         try:
             answer = response.json()
             return Reply(answer["choices"][0]["message"])
@@ -104,8 +105,7 @@ class Client:
         try:
             async with self.http.stream("POST", "chat/completions", json=body) as response:
                 if response.status_code != httpx.codes.OK:
-                    text = (await response.aread())[:200]
-                    return RequestFailure(f"HTTP {response.status_code}: {text!r}", response.status_code in _UNAVAILABLE)
+                    return _refusal(response.status_code, await response.aread())
                 async for line in response.aiter_lines():
                     if line.startswith("data:"):
                         seen.event(line.removeprefix("data:").strip())
@@ -175,6 +175,13 @@ async def connect(
         base_url=endpoint.base_url, timeout=timeout_s, limits=limits, trust_env=False, headers=headers
     ) as http:
         yield Client(http, endpoint.model, retry_s)
+
+
+def _refusal(status: int, content: bytes) -> RequestFailure:
+    """An answer that is none. A 500 without OpenAI's error object is a proxy's, whose server went away with the request."""
+    text = content.decode("utf-8", errors="replace")
+    from_proxy = status == httpx.codes.INTERNAL_SERVER_ERROR and '"error"' not in text
+    return RequestFailure(f"HTTP {status}: {text[:200]}", may_retry=from_proxy or status in _UNAVAILABLE)
 
 
 def _failure(error: Exception) -> RequestFailure:

@@ -45,7 +45,7 @@ def under_load(served: Served, streamed: bool, strike: Callable[[], Awaitable[No
     """The outcomes of a load that begins before `strike` and goes on until it is over and ten more requests were answered."""
 
     async def scenario() -> list[Outcome]:
-        async with connect(served.endpoint, 120, at_once, retry_s=TIMEOUT_S) as client:
+        async with connect(served.endpoint, 120, at_once + 1, retry_s=TIMEOUT_S) as client:
             over = asyncio.Event()
             running = asyncio.create_task(load(client, streamed, at_once, over.is_set))
             await asyncio.sleep(2)

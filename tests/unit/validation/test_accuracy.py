@@ -57,7 +57,7 @@ def converse(case, *replies, strict=True):
 
     async def go():
         async with httpx.AsyncClient(base_url="http://endpoint/v1", transport=httpx.MockTransport(handler)) as http:
-            return await run_case(Client(http, "aria"), case, strict=strict)
+            return await run_case(Client(http, "aria", retry_s=0), case, strict=strict)
 
     return asyncio.run(go()), requests
 

@@ -57,7 +57,7 @@ async def ended(*events: bytes) -> AsyncIterator[bytes]:
         yield each
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_server_that_cannot_take_a_request_up_is_asked_again(status: int, stream: bool) -> None:
     def handler(attempt: int) -> httpx.Response:
@@ -75,7 +75,7 @@ def test_a_server_that_cannot_take_a_request_up_is_asked_again(status: int, stre
 @pytest.mark.parametrize("status", [400, 401, 413, 422, 500])
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_that_would_be_the_same_is_not_asked_for_again(status: int, stream: bool) -> None:
-    outcome, sent = ask(lambda _: httpx.Response(status, text="no"), stream)
+    outcome, sent = ask(lambda _: httpx.Response(status, json={"error": {"message": "no"}}), stream)
     assert isinstance(outcome, RequestFailure)
     assert str(status) in outcome.reason
     assert sent == 1

@@ -1,7 +1,7 @@
 """Two hosts on one machine, for what needs a cluster of more than one: network namespaces with an sshd each.
 
-Each has an address, process ids, a home and a folder for Ray of its own; files are otherwise shared. Needs root, iproute2,
-openssh-server and rsync.
+Each has an address, process ids, a home and a folder for Ray of its own, and its name at 127.0.1.1 as Debian has it; files are
+otherwise shared. Needs root, iproute2, openssh-server and rsync.
 """
 
 import os
@@ -32,6 +32,8 @@ START = """
 set -e
 ip link set lo up
 hostname {name}
+printf '127.0.0.1 localhost\n127.0.1.1 {name}\n' > {folder}/{name}.hosts && mount --bind {folder}/{name}.hosts /etc/hosts
+: > {folder}/{name}.resolv && mount --bind {folder}/{name}.resolv /etc/resolv.conf
 mkdir -p /tmp/ray {folder}/{name} && mount -t tmpfs none {folder}/{name} && mkdir {folder}/{name}/up {folder}/{name}/work
 mount -t tmpfs none /tmp/ray
 mount -t overlay overlay -o lowerdir=/root,upperdir={folder}/{name}/up,workdir={folder}/{name}/work /root

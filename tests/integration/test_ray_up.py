@@ -66,7 +66,7 @@ def cluster_file(hosts: Hosts) -> dict[str, Any]:
     tree["provider"] |= {"head_ip": hosts.head, "worker_ips": [hosts.worker]}
     tree["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.key)}
     tree["file_mounts"] = {"~/aria-ray": str(ROOT), "~/.ray/auth_token": str(hosts.folder / "token")}
-    tree["setup_commands"] = [f"ln -sfn {sys.prefix} ~/aria-ray/.venv"]
+    tree["setup_commands"][0] = f"ln -sfn {sys.prefix} ~/aria-ray/.venv"
     for commands in (tree["head_start_ray_commands"], tree["worker_start_ray_commands"]):
         # One core each, so that a run of two workers needs both hosts.
         commands[-1] = commands[-1].replace("ray start", "ray start --num-cpus=1")
@@ -135,7 +135,7 @@ def test_a_job_survives_a_host_that_is_cut_off(cluster: Cluster, free_port: Call
         hosts.connect(on=False)
         wait_for(lambda: alive(cluster) == [hosts.head], "the head to miss the worker", lambda: str(alive(cluster)))
         hosts.connect(on=True)
-        wait_for(lambda: "SUCCEEDED" in status(cluster, address), "the job to end", logs)
+        wait_for(lambda: "succeeded" in status(cluster, address), "the job to end", logs)
     finally:
         tunnel.terminate()
         tunnel.wait()
@@ -156,8 +156,8 @@ def steps(out: Path) -> int:
 
 
 def status(cluster: Cluster, address: str) -> str:
-    said = cluster.ray("job", "status", f"--address={address}", "smoke").stdout
-    assert "FAILED" not in said, cluster.ray("job", "logs", f"--address={address}", "smoke").stdout[-4000:]
+    said = cluster.ray("job", "status", f"--address={address}", "smoke").stdout.lower()
+    assert "failed" not in said, cluster.ray("job", "logs", f"--address={address}", "smoke").stdout[-4000:]
     return said
 
 

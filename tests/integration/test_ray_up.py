@@ -165,5 +165,10 @@ def test_ray_down_leaves_nothing_running(cluster: Cluster) -> None:
     """Last: it ends the cluster of this module."""
     down = cluster.ray("down", "--yes", str(cluster.file))
     assert down.returncode == 0, down.stdout[-2000:] + down.stderr[-2000:]
+    # Ray stops the head; a worker goes by itself, a minute after it has lost the head.
     for address in (cluster.hosts.head, cluster.hosts.worker):
-        assert "raylet" not in ssh(cluster.hosts, address, "ps ax -o args").stdout
+
+        def raylets(address: str = address) -> str:
+            return ssh(cluster.hosts, address, "ps ax -o args | grep raylet/[r]aylet").stdout
+
+        wait_for(lambda raylets=raylets: not raylets(), f"no Ray on {address}", raylets)

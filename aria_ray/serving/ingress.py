@@ -33,7 +33,7 @@ RETRY_PAUSE_S = 2.0
 _LOST = (RayActorError, ReplicaUnavailableError)
 _ERROR_EVENT = 'data: {"error"'
 _ENGINE_FAILS = (500, 503)
-_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError)
+_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
 """What vLLM raises over parts of a request that its types let through, such as a content that is a list of lists."""
 
 logger = logging.getLogger("ray.serve")

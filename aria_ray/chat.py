@@ -171,9 +171,8 @@ def chat(endpoint: Endpoint, tools: Iterable[str], console: Console, ask: Ask) -
         ServingError: the endpoint is not there, or does not serve the model.
     """
     definitions, names = listed(tools)
-    headers = {"Authorization": f"Bearer {endpoint.api_key.get_secret_value()}"} if endpoint.api_key else {}
     try:
-        client = httpx.Client(base_url=endpoint.base_url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        client = httpx.Client(base_url=endpoint.base_url, headers=endpoint.headers, timeout=TIMEOUT_S, trust_env=False)
     except httpx.InvalidURL as error:
         raise ServingError(f"--url {endpoint.base_url} is no address ({error}); give one as http://127.0.0.1:8000/v1") from None
     with client as http:

@@ -1,4 +1,4 @@
-"""Records that stages hand to each other and to people. Frozen, serialisable, without behaviour of their own."""
+"""Records that stages hand to each other and to people. Frozen, serialisable; what they compute is only from themselves."""
 
 from typing import Any, Literal
 
@@ -25,8 +25,11 @@ class Endpoint(Record):
     """What a request's field `model` must say."""
     api_key: SecretStr | None = None
     """Sent as a bearer token; None where the endpoint asks for none."""
-    ready_s: float | None = None
-    """Seconds from the start of the deployment to the end of the first completion, where it was started here."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request to it carries."""
+        return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"} if self.api_key else {}
 
 
 class Manifest(Record):

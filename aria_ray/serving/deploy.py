@@ -86,11 +86,10 @@ def serve_model(
         ready = _Deadline(started, config.ready_timeout_s)
         _wait_running(ready, report)
         url = f"http://{_client_host(config.host)}:{config.port}/v1"
-        key = keys[0] if keys else None
-        _wait_answer(url, served_name, key, ready)
-        ready_s = ready.elapsed_s
-        report(f"first answer after {ready_s:.0f} s at {url}")
-        yield Endpoint(base_url=url, model=served_name, api_key=SecretStr(key) if key else None, ready_s=ready_s)
+        endpoint = Endpoint(base_url=url, model=served_name, api_key=SecretStr(keys[0]) if keys else None)
+        _wait_answer(endpoint, ready)
+        report(f"first answer after {ready.elapsed_s:.0f} s at {url}")
+        yield endpoint
     finally:
         report("taking the endpoint down")
         try:
@@ -285,17 +284,17 @@ def _engine_error() -> str:
     return ""
 
 
-def _wait_answer(url: str, served_name: str, key: str | None, deadline: _Deadline) -> None:
+def _wait_answer(endpoint: Endpoint, deadline: _Deadline) -> None:
     """Until the model is listed and one real completion came back."""
-    request = {"model": served_name, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    url = endpoint.base_url
+    request = {"model": endpoint.model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
     problem = "no request was made"
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     # No proxy from the environment: the endpoint is on this machine.
-    with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False, headers=headers) as client:
+    with httpx.Client(timeout=ANSWER_TIMEOUT_S, trust_env=False, headers=endpoint.headers) as client:
         while True:
             try:
                 listed = client.get(f"{url}/models")
-                if listed.is_success and served_name in listed.text:
+                if listed.is_success and endpoint.model in listed.text:
                     answer = client.post(f"{url}/chat/completions", json=request)
                     if answer.is_success:
                         return

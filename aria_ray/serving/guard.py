@@ -178,7 +178,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
         # A lone surrogate is JSON, but no text: it cannot be tokenized, nor sent on.
-        raw_again = json.dumps(body, ensure_ascii=False).encode("utf-8")
+        json.dumps(body, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError:
         raise Refused(400, "invalid_json", "the body must be UTF-8 text") from None
     except UnicodeEncodeError:
@@ -187,7 +187,6 @@ def _parsed(raw: bytes) -> dict[str, Any]:
         raise Refused(400, "invalid_json", "the body is nested too deeply") from None
     except ValueError as error:
         raise Refused(400, "invalid_json", f"the body must be JSON ({error})") from None
-    del raw_again
     if not isinstance(body, dict):
         raise Refused(400, "invalid_json", "the body must be a JSON object")
     return body

@@ -169,10 +169,9 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """A client of an endpoint. An attempt of a request fails once nothing has come for `timeout_s`."""
     limits = httpx.Limits(max_connections=max_connections)
-    headers = {"Authorization": f"Bearer {endpoint.api_key.get_secret_value()}"} if endpoint.api_key else {}
     # The endpoint's address is given outright: proxy settings of the environment must not come between.
     async with httpx.AsyncClient(
-        base_url=endpoint.base_url, timeout=timeout_s, limits=limits, trust_env=False, headers=headers
+        base_url=endpoint.base_url, timeout=timeout_s, limits=limits, trust_env=False, headers=endpoint.headers
     ) as http:
         yield Client(http, endpoint.model, retry_s)
 

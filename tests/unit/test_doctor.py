@@ -1,6 +1,7 @@
 """The doctor's checks, each on something that is well and on something that is not."""
 
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ GOOD = {
 }
 
 
-def failures(findings: object) -> list[Finding]:
-    return [each for each in findings if each.state == "fails"]  # type: ignore[attr-defined]
+def failures(findings: Iterable[Finding]) -> list[Finding]:
+    return [each for each in findings if each.state == "fails"]
 
 
 def config(*overrides: str) -> RunConfig:

@@ -16,7 +16,7 @@ run: .venv/installed ## the main job with the default recipe: data, training, en
 	.venv/bin/aria run laptop
 
 test: .venv/installed ## unit tests (about two minutes), then integration tests (minutes: real Ray, real vLLM)
-	.venv/bin/python -m pytest tests/unit tests/integration
+	.venv/bin/python -m pytest --durations=25 tests/unit tests/integration
 
 unit: .venv/installed
 	.venv/bin/python -m pytest tests/unit

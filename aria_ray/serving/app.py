@@ -32,6 +32,12 @@ class Replicas(BaseModel):
     """How long there must be too many requests before another engine is started."""
     downscale_delay_s: float = Field(default=600, ge=0)
     """How long there must be too few before one is stopped; also the last one, where `min` is 0."""
+    surge_percent: int = Field(default=0, ge=0, le=100)
+    """Engines started beyond those that run, as a share of them, before old ones are stopped for a new version.
+
+    With 0 an old one goes first and its place is taken; with 100 there is no gap, and room for twice the engines is needed: a
+    deployment that has none waits for it.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> "Replicas":
@@ -54,6 +60,8 @@ class AppArgs(BaseModel):
     replicas: Replicas = Replicas()
     max_ongoing_requests: int = Field(default=256, ge=1)
     """Requests one engine takes before further ones wait at the ingress."""
+    drain_timeout_s: float = Field(default=120, ge=0)
+    """How long an engine or ingress that is to go, replaced or no longer needed, may finish its answers before it is killed."""
     limits: Limits = Limits()
     """What one request and one API key may ask for."""
     api_keys_file: str | None = None
@@ -99,6 +107,8 @@ def build_app(args: Mapping[str, Any]) -> serve.Application:
             # One: it passes requests on, counts those of each key, and fits beside an engine on a small machine.
             num_replicas=1,
             max_ongoing_requests=4 * checked.max_ongoing_requests * checked.replicas.max,
+            graceful_shutdown_timeout_s=checked.drain_timeout_s,
+            max_surge_percent=100,  # a new version takes over before the old one goes
             ray_actor_options={"num_cpus": 0.1},
         )
         .bind(engines, checked.served_name, checked.engine_kwargs.get("max_model_len"), digests, checked.limits)
@@ -152,6 +162,8 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
         "placement_group_config": {"bundle_per_worker": bundle},
         "deployment_config": {
             "max_ongoing_requests": args.max_ongoing_requests,
+            "graceful_shutdown_timeout_s": args.drain_timeout_s,
+            "max_surge_percent": args.replicas.surge_percent,
             "autoscaling_config": {
                 "min_replicas": args.replicas.min,
                 "max_replicas": args.replicas.max,

@@ -12,7 +12,7 @@ from aria_ray.errors import ServingError
 from aria_ray.tools.execution import tool_definition
 from aria_ray.tools.math import percent_of
 
-MAX_TOKENS = 96
+MAX_TOKENS = 192
 NEEDS_TOOL, NEEDS_NONE = "What is 15% of 80?", "What is the opposite of hot?"
 WAY_OUT = "see its parsers and its chat template in the Serve config; `canary: false` there leaves this test out"
 

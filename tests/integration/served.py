@@ -1,4 +1,4 @@
-"""A real endpoint on a real local Ray for tests: a driver process serves the tiny random model."""
+"""A real endpoint on a real local Ray for tests: a driver process serves a tiny model."""
 
 import os
 import signal
@@ -27,17 +27,28 @@ RUN_MARK = "ARIA_TEST_RUN"
 KEYS = ("first-key-of-the-tests", "second-key-of-the-tests")
 QUESTION = [{"role": "user", "content": "What is 2+3?"}]
 SERVE_FILE = Path(__file__).parents[2] / "serve" / "laptop.yaml"
+DEPLOYED_AGAIN = "DEPLOYED AGAIN"
 DRIVER = """
 import signal, sys, time
 from pathlib import Path
-import ray
+import ray, yaml
+from ray import serve
 from aria_ray.config.schema import ServingConfig
-from aria_ray.serving.deploy import metrics_addresses, serve_model
+from aria_ray.serving.app import build_app
+from aria_ray.serving.deploy import APP, metrics_addresses, serve_model
+
+def deploy_again(*_):
+    # As `serve run FILE` does on a cluster that has the application already.
+    args = yaml.safe_load(Path(sys.argv[3]).read_text())["applications"][0]["args"]
+    serve.run(build_app(args | {"model": sys.argv[1]}), name=APP, route_prefix="/")
+    print("DEPLOYED AGAIN", flush=True)
+
+signal.signal(signal.SIGUSR1, deploy_again)
 
 # Processes that a shell starts in the background ignore the interrupt, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-config = ServingConfig(file=sys.argv[3], port=int(sys.argv[2]), canary=False)  # the weights are random
+config = ServingConfig(file=sys.argv[3], port=int(sys.argv[2]))
 with serve_model(config, Path(sys.argv[1]), on_progress=lambda line: print(line, flush=True)) as endpoint:
     print("METRICS", *metrics_addresses(), flush=True)
     print("READY", endpoint.base_url, flush=True)
@@ -50,6 +61,7 @@ class Served:
     """The driver process, its environment's mark, and a client of its endpoint."""
 
     driver: subprocess.Popen[str]
+    serve_file: Path
     log: Path
     mark: str
     client: httpx.Client
@@ -78,6 +90,17 @@ class Served:
         (line,) = [line for line in self.log.read_text().splitlines() if line.startswith("METRICS")]
         return line.split()[1]
 
+    def deploy_again(self, **args: Any) -> None:
+        """Begin to deploy what is served with other `args`; `is_deployed_again` says when it is done."""
+        tree = yaml.safe_load(self.serve_file.read_text())
+        tree["applications"][0]["args"] |= args
+        self.serve_file.write_text(yaml.safe_dump(tree))
+        self.driver.send_signal(signal.SIGUSR1)
+
+    def is_deployed_again(self) -> bool:
+        assert self.driver.poll() is None, self.log.read_text()
+        return DEPLOYED_AGAIN in self.log.read_text()
+
     def processes(self, title: str = "") -> list[psutil.Process]:
         """The live processes of the endpoint, or those among them whose title has this in it."""
         return [process for process in processes_of(self.mark) if title in " ".join(process.cmdline())]
@@ -105,7 +128,7 @@ def serving(model: Path, folder: Path, port: int, **args: Any) -> Iterator[Serve
             time.sleep(1)
         headers = {"Authorization": f"Bearer {KEYS[0]}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=120, trust_env=False, headers=headers) as client:
-            yield Served(driver, log, mark, client, load_tokenizer(model))
+            yield Served(driver, serve_file, log, mark, client, load_tokenizer(model))
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()

@@ -8,14 +8,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
+import yaml
 
+from aria_ray.config.load import load_config
 from aria_ray.errors import AriaError
 from aria_ray.hardware.amd import check_environment, check_gpus_counted
+from aria_ray.serving.app import llm_config, parse_args
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).parents[2]
 # What ray/_private/thirdparty/pyamdsmi and ray/_private/accelerators/amd_gpu.py of Ray 2.60 use of AMD's package.
 FAKE_AMDSMI = """
 class AmdSmiInitFlags:
@@ -40,7 +45,7 @@ def amdsmi_shut_down():
 
 def amdsmi_get_processor_handles():
     assert initialised
-    return ["fake GPU 0", "fake GPU 1"]
+    return [f"fake GPU {index}" for index in range(NUM_GPUS)]
 
 def amdsmi_get_gpu_id(handle):
     assert handle in amdsmi_get_processor_handles()
@@ -85,8 +90,39 @@ for run, worker_env in (("ours", TRAIN_WORKER_ENV), ("plain", {})):
 )
 
 
-def fake_amdsmi(pci_id):
-    return FAKE_AMDSMI.replace("PCI_ID", hex(pci_id))
+# A head and a worker as Ray's autoscaler starts them: with the resources of the cluster's file, which this is told as JSON.
+CLUSTER = """
+import json, os, sys
+os.environ |= {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}  # a process for each promised CPU
+import ray
+from ray.cluster_utils import Cluster
+from ray.util.placement_group import placement_group, remove_placement_group
+
+promised = json.loads(sys.argv[2])
+cluster = Cluster()
+for resources in promised["nodes"]:
+    os.environ["RAY_OVERRIDE_RESOURCES"] = json.dumps(resources)
+    cluster.add_node(include_dashboard=False)
+ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+
+@ray.remote(num_cpus=0, num_gpus=1)
+def visible():
+    return os.environ["HIP_VISIBLE_DEVICES"]
+
+found = {"nodes": [node["Resources"] for node in ray.nodes()], "groups": {}}
+for name, bundles in promised["groups"].items():
+    group = placement_group(bundles, strategy="PACK")
+    found["groups"][name] = group.wait(10)
+    remove_placement_group(group)
+found["visible"] = ray.get([visible.remote() for _ in range(2)])
+print(json.dumps(found))
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def fake_amdsmi(pci_id, num_gpus=2):
+    return FAKE_AMDSMI.replace("PCI_ID", hex(pci_id)).replace("NUM_GPUS", str(num_gpus))
 
 
 def on_node(amdsmi, code, folder, *arguments, **variables):
@@ -175,3 +211,26 @@ def test_train_workers_see_the_device_they_are_given(trained):
     # The trap: HIP_VISIBLE_DEVICES wins on ROCm, so each sees one device, and one of them is given `cuda:1`. When this fails,
     # TRAIN_WORKER_ENV may have become needless.
     assert seen("plain", "HIP") == ["0", "1"]
+
+
+def test_nodes_give_what_the_clusters_file_promises_and_training_and_engines_find_room(tmp_path):
+    """On the virtual machines of `cluster/mi300x.yaml`: its type of GPU too, which Ray would not give them by itself."""
+    file = yaml.safe_load((ROOT / "cluster" / "mi300x.yaml").read_text(encoding="utf-8"))
+    nodes = [kind["resources"] for kind in file["available_node_types"].values()]
+    training = load_config("mi300x", []).training
+    (application,) = yaml.safe_load((ROOT / "serve" / "mi300x.yaml").read_text(encoding="utf-8"))["applications"]
+    engines = parse_args(application["args"])
+    bundle = llm_config(engines, threads=1)["placement_group_config"]["bundle_per_worker"]
+    groups = {
+        "training": [{"GPU": 1}] * training.num_workers,
+        "engines": [bundle] * engines.replicas.max,
+        "one GPU more than there is": [{"GPU": 1}] * (training.num_workers + 1),
+    }
+    fake = fake_amdsmi(0x74B5, num_gpus=8)
+    done = on_node(fake, CLUSTER, tmp_path, json.dumps({"nodes": nodes, "groups": groups}))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for promised in nodes:
+        assert any(promised.items() <= given.items() for given in found["nodes"]), promised
+    assert found["groups"] == {"training": True, "engines": True, "one GPU more than there is": False}
+    assert sorted(found["visible"]) == ["0", "1"]

@@ -178,6 +178,14 @@ def test_an_interrupt_takes_everything_down(finished):
         probe.bind(("127.0.0.1", port))
 
 
+def test_a_model_that_fails_its_canary_is_not_served(finished):
+    """Random weights cannot call a tool."""
+    out, port, _ = finished
+    done = aria("serve", "smoke", "--out", out, f"serving.port={port}", "serving.canary=true")
+    assert done.returncode == 2
+    assert "canary: 'What is 15% of 80?'" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,6 +1,7 @@
-"""A real endpoint on a real local Ray: a driver process serves the tiny random model, then is interrupted.
+"""A real endpoint on a real local Ray: a driver process serves a tiny model, then is interrupted.
 
-Its answers mean nothing, so a grammar and a logit bias decide what it says where a test needs a certain form.
+The model knows the two answers of the canary by heart, so the endpoint comes up only if its engine's canary passes. What else
+it says means nothing: a grammar and a logit bias decide what it says where a test needs a certain form.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from served import KEYS, QUESTION, Served, processes_of, serving
 from aria_ray import grammar
 from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
+from aria_ray.serving import canary
 from aria_ray.serving.deploy import serve_model
 
 pytestmark = pytest.mark.integration
@@ -49,18 +51,40 @@ TOOL = {
 
 
 @pytest.fixture(scope="module")
-def served(model: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Served]:
+def served(drilled_model: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Served]:
     limits = {
         "max_body_bytes": MAX_BODY_BYTES,
         "max_output_tokens": MAX_OUTPUT_TOKENS,
         "max_requests_per_key": MAX_REQUESTS,
     }
-    with serving(model, tmp_path_factory.mktemp("driver"), free_port(), limits=limits) as endpoint:
+    with serving(drilled_model, tmp_path_factory.mktemp("driver"), free_port(), limits=limits) as endpoint:
         yield endpoint
 
 
 def test_models(served: Served) -> None:
     assert [item["id"] for item in served.client.get("models").json()["data"]] == ["aria"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_what_the_model_knows_comes_as_thought_call_and_answer(served: Served, stream: bool) -> None:
+    for body, thought, calls, content in zip(
+        canary.requests()[::2],
+        ("ask: percentage; function: percent_of; args: 15, 80", "ask: opposite; function: none; reason: no tool needed"),
+        ((grammar.Call("percent_of", {"percent": 15, "value": 80}),), ()),
+        ("", "Cold."),
+        strict=True,
+    ):
+        answer = served.chat(**body | {"stream": stream})
+        if stream:
+            streamed = grammar.StreamedMessage()
+            for line in filter(None, answer.iter_lines()):
+                streamed.add(line)
+            message = streamed.message()
+        else:
+            message = answer.json()["choices"][0]["message"]
+        assert message["reasoning"].strip() == thought
+        assert grammar.message_calls(message) == calls
+        assert (message["content"] or "").strip() == content
 
 
 def test_plain_chat(served: Served) -> None:

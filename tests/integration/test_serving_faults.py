@@ -24,7 +24,7 @@ Outcome = Reply | StreamTiming | RequestFailure
 @pytest.fixture(scope="module")
 def served(model: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Served]:
     replicas = {"min": 1, "max": 2, "target_ongoing_requests": 2 * AT_ONCE + 2, "upscale_delay_s": 1, "downscale_delay_s": 3}
-    with serving(model, tmp_path_factory.mktemp("driver"), free_port(), replicas=replicas) as endpoint:
+    with serving(model, tmp_path_factory.mktemp("driver"), free_port(), replicas=replicas, canary=False) as endpoint:
         yield endpoint
 
 
@@ -73,12 +73,13 @@ def kill(served: Served, title: str) -> Callable[[], Awaitable[None]]:
 
 
 @pytest.mark.parametrize(
-    "title", ["VLLM::EngineCore", "ServeReplica:aria:Replica", "ServeReplica:aria:Ingress", "ServeController"]
+    "title",
+    ["VLLM::EngineCore", "ServeReplica:aria:Replica", "ServeReplica:aria:Ingress", "ServeController", "ProxyActor"],
 )
 def test_no_request_is_lost_when_a_part_is_killed(served: Served, title: str) -> None:
     """Whichever process goes, each plain request is answered in the end, and so is each stream that had not begun.
 
-    One that had begun ends with an error event, or, where the ingress itself is killed, without an end that HTTP knows.
+    One that had begun ends with an error event, or, where a process before the engine is killed, without HTTP's own end.
     """
     plain, streamed = under_load(served, kill(served, title))
     assert len(plain) >= AT_ONCE
@@ -86,7 +87,7 @@ def test_no_request_is_lost_when_a_part_is_killed(served: Served, title: str) ->
     assert any(isinstance(each, StreamTiming) for each in streamed)
     cut = failures(streamed)
     assert len(cut) <= AT_ONCE
-    told = "Error" if "Ingress" in title else "error in stream"
+    told = "Error" if title in ("ServeReplica:aria:Ingress", "ProxyActor") else "error in stream"
     assert all(told in reason or "ended early" in reason for reason in cut), cut
 
 
@@ -118,4 +119,28 @@ def test_a_replica_comes_and_goes_with_the_load(served: Served) -> None:
         assert time.monotonic() < deadline, "the second engine stayed"
         time.sleep(1)
     assert not failures(outcomes)
+    assert served.chat().status_code == 200
+
+
+def test_a_new_version_is_deployed_under_load_and_the_last_engine_goes_when_nobody_asks(served: Served) -> None:
+    """No request is lost, plain or streamed: the old engine finishes what it has, the new one gets the rest.
+
+    The new version may have no engine at all. After the load it has none; the next request brings one and is answered.
+    """
+
+    async def deploy_again() -> None:
+        served.deploy_again(replicas={"min": 0, "max": 1, "upscale_delay_s": 0, "downscale_delay_s": 5})
+        deadline = time.monotonic() + TIMEOUT_S
+        while not served.is_deployed_again():
+            assert time.monotonic() < deadline, served.log.read_text()
+            await asyncio.sleep(1)
+
+    before = {process.pid for process in served.processes("VLLM::EngineCore")}
+    plain, streamed = under_load(served, deploy_again)
+    assert not failures(plain) + failures(streamed)
+    assert before.isdisjoint(process.pid for process in served.processes("VLLM::EngineCore"))
+    deadline = time.monotonic() + TIMEOUT_S
+    while served.processes("VLLM::EngineCore"):
+        assert time.monotonic() < deadline, "the last engine stayed"
+        time.sleep(1)
     assert served.chat().status_code == 200

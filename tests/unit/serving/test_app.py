@@ -37,6 +37,12 @@ def test_gpu_engine_gets_a_gpu_and_no_thread_count(model: Path) -> None:
     assert config["runtime_env"]["env_vars"] == {}
 
 
+def test_a_new_version_lets_the_old_one_finish_and_may_start_before_it_goes(model: Path) -> None:
+    args = {"model": str(model), "accelerator": "cpu", "drain_timeout_s": 300, "replicas": {"surge_percent": 100}}
+    deployment = llm_config(check_args(args), threads=1)["deployment_config"]
+    assert (deployment["graceful_shutdown_timeout_s"], deployment["max_surge_percent"]) == (300, 100)
+
+
 def test_chat_template_is_sent_as_text(model: Path) -> None:
     template = model / "base.jinja"
     template.write_text("{{ messages }}")

@@ -33,10 +33,11 @@ class Replicas(BaseModel):
     downscale_delay_s: float = Field(default=600, ge=0)
     """How long there must be too few before one is stopped; also the last one, where `min` is 0."""
     surge_percent: int = Field(default=0, ge=0, le=100)
-    """Engines started beyond those that run, as a share of them, before old ones are stopped for a new version.
+    """Engines of a new version that may come up before old ones go: this share of all, at least one unless it is 0.
 
-    With 0 an old one goes first and its place is taken; with 100 there is no gap, and room for twice the engines is needed: a
-    deployment that has none waits for it.
+    Above 0 there is no gap, and the old engines stay if the new ones fail; it takes room for one engine more, and without it
+    nothing is replaced. With 0 an old one is told to finish and its successor starts as soon as there is room: a single engine
+    leaves a gap, and a version that fails ends the service.
     """
 
     @model_validator(mode="after")
@@ -61,7 +62,10 @@ class AppArgs(BaseModel):
     max_ongoing_requests: int = Field(default=256, ge=1)
     """Requests one engine takes before further ones wait at the ingress."""
     drain_timeout_s: float = Field(default=120, ge=0)
-    """How long an engine or ingress that is to go, replaced or no longer needed, may finish its answers before it is killed."""
+    """How long an engine that is to go, replaced or no longer needed, may finish its answers before it is killed.
+
+    Not at the end of `aria serve`, which takes the proxy, and so all connections, down at once.
+    """
     limits: Limits = Limits()
     """What one request and one API key may ask for."""
     api_keys_file: str | None = None
@@ -104,11 +108,12 @@ def build_app(args: Mapping[str, Any]) -> serve.Application:
     return (
         serve.deployment(Ingress)
         .options(
-            # One: it passes requests on, counts those of each key, and fits beside an engine on a small machine.
+            # One: it passes requests on, counts those of each key, and fits beside an engine on a small machine. For a new
+            # version the next one starts first, and the old one has time for requests that wait for a new engine.
             num_replicas=1,
             max_ongoing_requests=4 * checked.max_ongoing_requests * checked.replicas.max,
-            graceful_shutdown_timeout_s=checked.drain_timeout_s,
-            max_surge_percent=100,  # a new version takes over before the old one goes
+            graceful_shutdown_timeout_s=checked.drain_timeout_s + checked.limits.max_wait_s,
+            max_surge_percent=100,
             ray_actor_options={"num_cpus": 0.1},
         )
         .bind(engines, checked.served_name, checked.engine_kwargs.get("max_model_len"), digests, checked.limits)
@@ -166,6 +171,8 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
             "max_surge_percent": args.replicas.surge_percent,
             "autoscaling_config": {
                 "min_replicas": args.replicas.min,
+                # One at first in any case: its canary is what says that a deployment is sound.
+                "initial_replicas": max(1, args.replicas.min),
                 "max_replicas": args.replicas.max,
                 "target_ongoing_requests": args.replicas.target_ongoing_requests,
                 "upscale_delay_s": args.replicas.upscale_delay_s,

@@ -13,6 +13,7 @@ from aria_ray.tools.execution import tool_definition
 from aria_ray.tools.math import percent_of
 
 MAX_TOKENS = 192
+"""Enough for a tokenizer that takes a token for each byte; a sound model ends by itself long before."""
 NEEDS_TOOL, NEEDS_NONE = "What is 15% of 80?", "What is the opposite of hot?"
 WAY_OUT = "see its parsers and its chat template in the Serve config; `canary: false` there leaves this test out"
 

@@ -94,6 +94,8 @@ def serve_model(
         report("taking the endpoint down")
         try:
             serve.delete(APP) if running else serve.shutdown()
+        except TimeoutError:  # `serve.delete` waits a minute
+            report("answers are still in flight, they are cut off")
         finally:
             stop_engines(mark)
 

@@ -43,7 +43,12 @@ class Limits(BaseModel):
     max_answers: int = Field(default=8, ge=1)
     """The most answers of one request: `n` times its prompts. Each takes a place in the engine."""
     max_requests_per_key: int = Field(default=256, ge=1)
-    """Requests of one key in flight at this ingress; without keys, of everybody together."""
+    """Requests of one key in flight at this ingress; without keys, of everybody together.
+
+    While a new version takes over there are two ingresses, and each counts for itself.
+    """
+    max_wait_s: float = Field(default=600, gt=0)
+    """How long a request may wait for an engine and the first of its answer, which is all of one that is not streamed."""
 
 
 @dataclass

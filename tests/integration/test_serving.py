@@ -4,6 +4,7 @@ The model knows the two answers of the canary by heart, so the endpoint comes up
 it says means nothing: a grammar and a logit bias decide what it says where a test needs a certain form.
 """
 
+import asyncio
 import contextlib
 import json
 import random
@@ -12,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
 from aria_ray.serving import canary
 from aria_ray.serving.deploy import serve_model
+from aria_ray.serving.ingress import NoAnswer, first_within
 
 pytestmark = pytest.mark.integration
 
@@ -261,6 +263,25 @@ def expressions() -> list[str]:
     panels = json.loads((SERVE / "grafana.json").read_text())["panels"]
     found = [target["expr"] for panel in panels for target in panel["targets"]]
     return [each for each in found if "gpus" not in each]
+
+
+def test_a_request_that_no_engine_takes_is_refused_in_the_end() -> None:
+    """A stand-in for Ray Serve's handle, which waits without end where no replica comes."""
+
+    class Waiting:
+        cancelled = False
+
+        async def __aiter__(self) -> AsyncIterator[Any]:
+            await asyncio.Event().wait()
+            yield None
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    response = Waiting()
+    with pytest.raises(NoAnswer):
+        asyncio.run(first_within(response, 0.05))
+    assert response.cancelled
 
 
 def test_taken_port_is_refused_before_anything_is_deployed(served: Served, model: Path) -> None:

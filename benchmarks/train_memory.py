@@ -37,7 +37,7 @@ LARGER_SHAPE = {
     "num_key_value_heads": 8,
     "tie_word_embeddings": True,
 }
-"""From the model card's config.json, but for the layers: full AdamW of all of them does not fit into 24 GiB."""
+"""From the model card's config.json, but for the layers: full AdamW of all was out of memory on 24 GiB, beside other work."""
 
 
 @dataclass(frozen=True)

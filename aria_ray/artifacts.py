@@ -65,7 +65,13 @@ def finished(directory: Path, wanted: str) -> Manifest | None:
 
 
 def begin(directory: Path, wanted: str) -> None:
-    """Make a stage directory and note what it is being made for, so that a later run knows whether to go on in it."""
+    """Make a stage directory and note what it is being made for, so that a later run knows whether to go on in it.
+
+    Raises:
+        DataError: it is no directory, or holds files that no stage has left there.
+    """
+    if directory.is_dir() and not (directory / WANTED).exists() and any(directory.iterdir()):
+        raise DataError(f"{directory} holds files that are no stage's of this program; choose another --out or move it away")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -16,9 +16,11 @@ from pydantic import SecretStr
 from aria_ray.config import RunConfig, load_config
 from aria_ray.errors import AriaError
 from aria_ray.hardware.amd import check_environment
+from aria_ray.records import Report
 
 DEFAULT_RECIPE = "laptop"
 DEFAULT_OUT = Path("aria_llama_final_output")
+ENDPOINT_OUT = Path("aria_endpoint_output")
 
 app = typer.Typer(
     name="aria",
@@ -36,28 +38,27 @@ Arguments = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Run directory.")]
+OptionalOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help=f"Run directory; {DEFAULT_OUT} if not given, {ENDPOINT_OUT} with --endpoint.", show_default=False
+    ),
+]
+RequireReady = Annotated[bool, typer.Option("--require-ready", help="Exit 3 unless the verdict is 'production ready'.")]
 
 
 @app.command()
 def run(
     arguments: Arguments = None,
     out: Out = DEFAULT_OUT,
-    require_ready: Annotated[
-        bool, typer.Option("--require-ready", help="Exit 3 unless the verdict is 'production ready'.")
-    ] = False,
+    require_ready: RequireReady = False,
 ) -> None:
     """Everything, in order: dataset, training, endpoint, proof. Finished stages are reused."""
     recipe, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
-    from aria_ray.report import render_text
     from aria_ray.terminal import Terminal
 
-    terminal = Terminal()
-    report = pipeline.run(config, recipe, out, terminal)
-    terminal.line("\n" + render_text(report))
-    terminal.line(f"Everything is in {out}")
-    if require_ready and report.verdict != "production ready":
-        raise typer.Exit(3)
+    _tell(pipeline.run(config, recipe, out, Terminal()), out, require_ready)
 
 
 @app.command()
@@ -106,22 +107,65 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 
 
 @app.command()
-def validate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
-    """The validation stage, against a live endpoint; training must be done."""
-    _, config = _resolve_for_ray(arguments)
+def validate(
+    arguments: Arguments = None,
+    out: OptionalOut = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", help="Any OpenAI-compatible endpoint, ending in /v1, instead of our own. Needs no training."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="What that endpoint calls the model; the first that it lists if not given.")
+    ] = None,
+    key_variable: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its API key.")] = None,
+    require_ready: RequireReady = False,
+) -> None:
+    """The proof, against a live endpoint: our own, for which training must be done, or any other."""
+    recipe, config = _resolve_for_ray(arguments)
+    if url is None and (model or key_variable):
+        raise AriaError("--model and --key-env say how to reach an --endpoint; give its address, or leave them out")
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
-    out = out.absolute()
+    terminal = Terminal()
+    if url is not None:
+        from aria_ray.validation.endpoint import find_endpoint
+
+        if key_variable and not _key(key_variable):
+            raise AriaError(
+                f"--key-env {key_variable}: no such environment variable is set; export the key in it, or leave it out"
+            )
+        live = find_endpoint(url, model, _key(key_variable))
+        _tell(
+            pipeline.validate_endpoint(config, recipe, live, out or ENDPOINT_OUT, terminal), out or ENDPOINT_OUT, require_ready
+        )
+        return
+    out = (out or DEFAULT_OUT).absolute()
     pipeline.check(config, out, serves=True)
     stages = pipeline.finished_stages(config, out, ("dataset", "training"))
     with pipeline.ray_session():
-        pipeline.validate_model(config, stages["dataset"], stages["training"], out, Terminal())
+        stages["validation"] = pipeline.validate_model(config, stages["dataset"], stages["training"], out, terminal)
+    _tell(pipeline.make_report(config, recipe, stages, out), out, require_ready)
 
 
 @app.command()
-def report(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
-    """Write the report again from the finished stages, and print it."""
+def report(
+    arguments: Arguments = None,
+    out: Out = DEFAULT_OUT,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", metavar="A B", help="Two run directories: what B does otherwise than A, beyond noise."),
+    ] = None,
+) -> None:
+    """Write the report again from the finished stages, and print it; or compare two runs."""
+    if compare is not None:
+        from aria_ray.report.compare import compare as compare_runs
+        from aria_ray.report.compare import render_comparison
+
+        typer.echo(render_comparison(compare_runs(*compare)))
+        return
     recipe, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.report import render_text
@@ -179,9 +223,8 @@ def chat(
 
     if key_variable is None and is_loopback(urlsplit(url).hostname or ""):
         key_variable = KEYS_VARIABLE  # the server's own: not to be sent to another machine unasked
-    key = os.environ.get(key_variable or "", "").split(",")[0].strip()
     console = Console()
-    endpoint = Endpoint(base_url=url, model=model, api_key=SecretStr(key) if key else None)
+    endpoint = Endpoint(base_url=url, model=model, api_key=_key(key_variable))
     talk(endpoint, tool or DEFAULT_TOOLS, console, lambda prompt: console.input(prompt, markup=False))
 
 
@@ -222,6 +265,24 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("aria: stopped", err=True)
         sys.exit(130)
+
+
+def _key(variable: str | None) -> SecretStr | None:
+    """The API key of an environment variable (its first, where it holds several), None where it is not set."""
+    key = os.environ.get(variable or "", "").split(",")[0].strip()
+    if not key.isascii():
+        raise AriaError(f"the API key in {variable} has a character that no key has; set it anew")
+    return SecretStr(key) if key else None
+
+
+def _tell(report: Report, out: Path, require_ready: bool) -> None:
+    """Print a report, and exit with 3 if it had to be better."""
+    from aria_ray.report import render_text
+
+    typer.echo("\n" + render_text(report))
+    typer.echo(f"Everything is in {out}; open report.html there for the plots")
+    if require_ready and report.verdict != "production ready":
+        raise typer.Exit(3)
 
 
 def _resolve_for_ray(arguments: list[str] | None) -> tuple[str, RunConfig]:

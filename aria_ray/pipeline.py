@@ -23,6 +23,7 @@ from aria_ray.dataset.loading import templates_digest
 from aria_ray.dataset.own_rows import path_and_share
 from aria_ray.dataset.own_tools import tool_file
 from aria_ray.errors import AriaError, DataError
+from aria_ray.hardware.peaks import measure_peaks
 from aria_ray.hardware.telemetry import Sampler
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
@@ -31,7 +32,8 @@ from aria_ray.terminal import Terminal
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import is_merged, write_merged
 from aria_ray.training.train import full_finetuning_peak_gib, train_curriculum
-from aria_ray.validation.validate import measure_quality, measure_speed, read_cases
+from aria_ray.validation.bfcl import CATEGORIES, read_questions
+from aria_ray.validation.proof import Proof, roofline, unwatched
 
 STAGES = ("dataset", "training", "validation")
 DATASET, MODEL = "final_dataset.jsonl", "production_model.ckpt"
@@ -63,9 +65,15 @@ def check(config: RunConfig, out: Path, serves: bool) -> None:
         AriaError: the first thing that is wrong.
     """
     artifacts.check_writable(out, needed_gib=1)
+    _check_bfcl(config)
     complete = [artifacts.finished(out / name, wanted) is not None for name, wanted in fingerprints(config).items()]
     if serves and not all(complete) and not on_cluster():  # on a cluster Ray Serve may be up already, and the port its own
         check_port(config.serving)
+
+
+def _check_bfcl(config: RunConfig) -> None:
+    if config.validation.bfcl_cases:
+        read_questions(CATEGORIES[0], 1)
 
 
 def fingerprints(config: RunConfig) -> dict[str, str]:
@@ -121,9 +129,12 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
 
     def produce(directory: Path) -> dict[str, Any]:
         base = prepare_base(config.model)
+        unknown = config.training.use_gpu or on_cluster() or config.model.dtype != "float32"
+        peaks = None if unknown else measure_peaks(config.training.cpus_per_worker)
         with terminal.stage("training") as update:
             on_event = _training_progress(config.training.num_steps, update)
             facts = train_curriculum(config.training, config.model.dtype, base, rows, directory, on_event)
+        facts["peak_flops_per_s"] = peaks.gemm_flops_per_s if peaks else None
         if config.training.use_gpu:  # what is measured is the memory of the process, not of its GPU
             return facts | {"peak_memory_gib": None, "full_finetuning_peak_gib": None, "memory_reduction": None}
         with terminal.stage("memory baseline") as update:
@@ -142,34 +153,50 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
 
 def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out: Path, terminal: Terminal) -> Manifest:
     """The validation stage: the base model's endpoint, then ours."""
-    rows = out / "dataset" / DATASET
 
     def produce(directory: Path) -> dict[str, Any]:
-        cases = read_cases(rows, "test", config.validation.num_cases)
-        unseen = read_cases(rows, "test_unseen_tools", config.validation.num_cases)
+        proof = Proof(config.validation, out / "dataset" / DATASET, directory, terminal.stage)
         facts: dict[str, Any] = {}
+        # Measured in float32: of another type the machine can do more or less.
+        if (
+            not on_cluster() and not config.training.use_gpu and config.model.dtype == "float32"
+        ):  # before an engine takes its share of the machine
+            facts["roofline"] = roofline(out / MODEL, config.model.dtype, config.validation.concurrency)
         if config.validation.compare_base:
-            base = prepare_base(config.model)
-            with (
-                endpoint(config, base, terminal, base=True) as live,
-                terminal.stage("accuracy of the base model") as update,
-            ):
-                facts["quality_base"] = measure_quality(config.validation, live, cases, directory / "cases_base.jsonl", update)
+            with endpoint(config, prepare_base(config.model), terminal, base=True) as live:
+                facts |= proof.quality(live, "_base")
         with endpoint(config, out / MODEL, terminal) as live:
-            with terminal.stage("accuracy") as update:
-                facts["quality"] = measure_quality(config.validation, live, cases, directory / "cases.jsonl", update)
-            if unseen:
-                with terminal.stage("accuracy on unseen tools") as update:
-                    facts["quality_unseen"] = measure_quality(
-                        config.validation, live, unseen, directory / "cases_unseen_tools.jsonl", update
-                    )
-            with terminal.stage("speed and stability") as update:
-                speed = measure_speed(config.validation, live, cases, directory / "load.json", update)
-            facts["speed"] = speed | ({"serving_cpu_share": None, "serving_peak_memory_gib": None} if on_cluster() else {})
-        return facts
+            facts |= proof.quality(live) | proof.unseen_tools(live)
+            measured = proof.speed(live) | proof.stability(live)
+            facts |= unwatched(measured) if on_cluster() else measured
+        return facts | proof.paired()
 
     upstream = {"dataset": dataset, "training": training}
     return _stage("validation", _validation_section(config), upstream, out, terminal, produce)
+
+
+def validate_endpoint(config: RunConfig, recipe: str, live: Endpoint, out: Path, terminal: Terminal) -> Report:
+    """Put any endpoint to the proof, on the recipe's held-out cases; what only a training of our own tells stays unmeasured.
+
+    Raises:
+        DataError: `out` holds the finished proof of an endpoint already: a live thing is never taken from an earlier run.
+    """
+    out = out.absolute()
+    artifacts.check_writable(out, needed_gib=1)
+    if (out / "validation" / artifacts.MANIFEST).exists():
+        raise DataError(f"{out / 'validation'} holds a finished validation; give another --out to measure an endpoint")
+    _check_bfcl(config)
+    with ray_session():
+        dataset = make_dataset(config, out, terminal)
+
+    def produce(directory: Path) -> dict[str, Any]:
+        proof = Proof(config.validation, out / "dataset" / DATASET, directory, terminal.stage)
+        named = {"endpoint": {"base_url": live.base_url, "model": live.model}}
+        return named | proof.quality(live) | proof.unseen_tools(live) | unwatched(proof.speed(live) | proof.stability(live))
+
+    section = {"endpoint": [live.base_url, live.model], "validation": _measured(config)}
+    validation = _stage("validation", section, {"dataset": dataset}, out, terminal, produce)
+    return make_report(config, recipe, {"dataset": dataset, "validation": validation}, out)
 
 
 def make_report(config: RunConfig, recipe: str, stages: Mapping[str, Manifest], out: Path) -> Report:
@@ -229,9 +256,13 @@ def _stage(
     try:
         with Sampler() as sampler:
             facts = produce(directory)
+        marks = [(moment - sampler.started_s, what) for moment, what in terminal.begun if moment >= sampler.started_s]
+        artifacts.write_json(directory / "telemetry.json", sampler.series(marks))
     except AriaError:
         if not any(directory.glob(f"{CHECKPOINTS}/step-*")):  # nothing to go on from: the mended input starts anew
-            shutil.rmtree(directory)
+            kept = directory.with_name(f"{name}.failed")  # what was found so far may say why
+            shutil.rmtree(kept, ignore_errors=True)
+            directory.rename(kept)
         raise
     manifest = Manifest(
         stage=name,
@@ -270,8 +301,12 @@ def _validation_section(config: RunConfig) -> dict[str, Any]:
     """What decides the measurements: the Serve file's content and the cases, not the address, the patience or the targets."""
     return {
         "serving": artifacts.file_hash(find_config(config.serving.file)),
-        "validation": config.validation.model_dump(mode="json", exclude={"targets", "request_timeout_s"}),
+        "validation": _measured(config),
     }
+
+
+def _measured(config: RunConfig) -> dict[str, Any]:
+    return config.validation.model_dump(mode="json", exclude={"targets", "request_timeout_s"})
 
 
 def _publish(source: Path, target: Path) -> None:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 SCHEMA_VERSION = 1
+REPORT_SCHEMA_VERSION = 2
+"""2: criteria, reasons, and the performance figures' intervals."""
 
 Status = Literal["met", "not_met", "inconclusive", "unmeasured"]
 Verdict = Literal["production ready", "conditional", "needs work", "not ready"]
@@ -71,13 +73,27 @@ class Metric(Record):
     detail: str = ""
 
 
+class Criterion(Record):
+    """One part of the readiness: it brings its weight if all its metrics are met."""
+
+    name: str
+    weight: float
+    """Percent of the readiness."""
+    metrics: tuple[str, ...]
+    """Names of the metrics that decide it."""
+    status: Status
+
+
 class Report(Record):
     """The content of `report.json`."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = REPORT_SCHEMA_VERSION
     verdict: Verdict
     readiness_percent: float
     conditions: dict[str, Status]
     """Criteria that no other merit makes up for: accuracy and tool compliance."""
+    criteria: tuple[Criterion, ...]
+    reasons: tuple[str, ...]
+    """Why the verdict is no better than it is, a sentence each; empty for the best one."""
     provenance: dict[str, Any]
     metrics: tuple[Metric, ...]

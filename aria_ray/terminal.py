@@ -19,6 +19,8 @@ class Terminal:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
+        self.begun: list[tuple[float, str]] = []
+        """Each stage that was shown: when it began, by `time.perf_counter`, and its title."""
 
     def line(self, text: str) -> None:
         """One line of plain text."""
@@ -28,6 +30,7 @@ class Terminal:
     def stage(self, title: str) -> Iterator[Update]:
         """Show progress while the block runs, and one line with the time when it ends well."""
         started = time.perf_counter()
+        self.begun.append((started, title))
         with self._bar(title) if self.console.is_terminal else self._plain(title) as update:
             yield update
         self.line(f"{title}: done in {_duration(time.perf_counter() - started)}")

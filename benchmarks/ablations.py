@@ -33,7 +33,8 @@ from aria_ray.training.loop import train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.schedule import learning_rate
 from aria_ray.training.tokens import TurnTokens
-from aria_ray.validation.accuracy import same_rounds, wilson_interval
+from aria_ray.validation.accuracy import same_rounds
+from aria_ray.validation.statistics import wilson_interval
 
 Row = dict[str, Any]
 Rewrite = Callable[[Row], Row]

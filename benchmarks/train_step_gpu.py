@@ -220,7 +220,7 @@ def _flops(shape: str, packs: Sequence[Pack]) -> int:
         RANK,
         TARGETS,
         num_tokens=sum(packed.num_tokens for packed in packs),
-        num_attention_pairs=sum(int((packed.position_ids + 1).sum()) for packed in packs),
+        num_attention_pairs=sum(packed.num_attention_pairs for packed in packs),
         num_supervised=sum(packed.num_targets for packed in packs),
     )
 

@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
-import torch
 from results import publish, spread
 from training_sides import WARM_UP_STEPS, Run, Task, ours, ours_unshared, peer, peer_same_parameters, peer_supervised_only
 
@@ -28,6 +26,7 @@ from aria_ray.config.load import load_config
 from aria_ray.config.schema import DatasetConfig, RunConfig
 from aria_ray.dataset.generate import dataset_items, line_of, make_rows
 from aria_ray.hardware.flops import LlamaShape, lora_step_flops
+from aria_ray.hardware.peaks import gemm_flops_per_s
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import load_tokenizer
 from aria_ray.training.worker import load_turns
@@ -43,9 +42,6 @@ SIDES: dict[str, Callable[[Task], Run]] = {
     TRL_LABELLED: peer_supervised_only,
 }
 """What takes its turn in each round."""
-GEMM_SIZES = ((768, 576, 1536), (768, 1536, 576), (2048, 2048, 2048))
-"""Rows, inner size and columns: the largest products of a step of 768 tokens, and one that suits any machine."""
-GEMM_REPEATS = 10
 MOST_LEAK = 1e-4
 """What rounding may make of the states of an example in a packed row."""
 READ_IN = "1.16.0"
@@ -76,20 +72,6 @@ def in_own_process(function: Callable[..., Result], *arguments: object) -> Resul
     """A call in a fresh process, so that its memory and its libraries are its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
-
-
-def gemm_flops_per_s(threads: int) -> float:
-    """The most float32 operations per second that matrix products reach here: the best of several sizes and repeats."""
-    torch.set_num_threads(threads)
-    best = 0.0
-    for rows, inner, columns in GEMM_SIZES:
-        left, right = torch.rand(rows, inner), torch.rand(inner, columns)
-        product = torch.mm(left, right)
-        for _ in range(GEMM_REPEATS):
-            start = time.perf_counter()
-            torch.mm(left, right, out=product)
-            best = max(best, 2 * rows * inner * columns / (time.perf_counter() - start))
-    return best
 
 
 def measure(task: Task, num_rounds: int) -> tuple[Rounds, float]:

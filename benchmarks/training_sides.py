@@ -156,7 +156,7 @@ def _ours(task: Task, groups: Groups) -> Run:
                 turns=sum(len(packed.turns) for packed in packs),
                 tokens=sum(packed.num_tokens for packed in packs),
                 unshared_tokens=sum(packed.num_unshared_tokens for packed in packs),
-                attention_pairs=sum(int((packed.position_ids + 1).sum()) for packed in packs),
+                attention_pairs=sum(packed.num_attention_pairs for packed in packs),
                 supervised=sum(packed.num_targets for packed in packs),
             )
         )

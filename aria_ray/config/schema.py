@@ -178,16 +178,45 @@ class ServingConfig(Section):
 
 
 class TargetsConfig(Section):
-    """What counts as met. A criterion without a target is shown, not judged, and brings nothing to the verdict."""
+    """What counts as met. A criterion without a target is shown, not judged, and brings nothing to the verdict.
 
-    output_tokens_per_s: float = Field(gt=0)
+    Speed has its targets in figures of its own, for hardware that is known beforehand, or as shares of what the machine at hand
+    was measured to reach at most.
+    """
+
+    output_tokens_per_s: float | None = Field(default=None, gt=0)
+    output_roofline_share: Share | None = Field(default=None, gt=0, le=1)
+    """Output tokens per second by those that `concurrency` streams could have at most (`hardware.roofline`)."""
     train_step_ms: float | None = Field(default=None, gt=0)
+    train_flop_utilization: Share | None = Field(default=None, gt=0, le=1)
+    """Operations that training needs by those that matrix products alone would have done in the time."""
     memory_reduction: Share = Field(default=0.70, gt=0, le=1)
     compute_utilization: Share = Field(default=0.80, gt=0, le=1)
     stability_cv: float = Field(default=0.15, gt=0)
     """Largest coefficient of variation of throughput under sustained load."""
+    stability_drift: float = Field(default=-0.15, ge=-1, le=0)
+    """Largest fall of throughput over the sustained load, as a share of its mean."""
+    memory_growth: Share = Field(default=0.05, ge=0, le=1)
+    """Largest growth of the serving processes' memory over the sustained load, as a share of its mean."""
     accuracy: Share = Field(default=0.85, gt=0, le=1)
     tool_compliance: Share = Field(default=0.80, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.output_tokens_per_s is None and self.output_roofline_share is None:
+            raise ValueError("output_tokens_per_s or output_roofline_share must be given: no verdict without a target of speed")
+        return self
+
+
+class ObjectivesConfig(Section):
+    """What one request may take to count for the goodput (service level objectives); None asks nothing."""
+
+    ttft_ms: float | None = Field(default=None, gt=0)
+    """From the request to its first token."""
+    tpot_ms: float | None = Field(default=None, gt=0)
+    """For each further token."""
+    e2e_ms: float | None = Field(default=None, gt=0)
+    """For the whole answer."""
 
 
 class ValidationConfig(Section):
@@ -200,15 +229,36 @@ class ValidationConfig(Section):
     arguments that fit its schema. The base model gets the same."""
     compare_base: bool = True
     """Whether the base model is served and put through the same cases."""
+    bfcl_cases: int = Field(default=0, ge=0)
+    """Questions of each of four categories of the Berkeley leaderboard, an outside yardstick; needs the package bfcl-eval."""
     concurrency: int = Field(default=8, gt=0)
-    """Requests in flight in the concurrent load."""
+    """Requests in flight in the concurrent load that is judged, and in the sustained one."""
+    sweep: tuple[int, ...] = ()
+    """Further numbers of requests in flight to measure, besides 1 and `concurrency`."""
     load_requests: int = Field(default=32, gt=0)
+    """Requests of the concurrent load; other numbers in flight get as many in proportion, but four at least."""
+    poisson_share: float = Field(default=0.7, ge=0)
+    """Requests that come by chance (Poisson) as a share of the requests per second of the concurrent load; 0 for none."""
+    objectives: ObjectivesConfig = ObjectivesConfig()
+    client_processes: int = Field(default=1, gt=0)
+    """Processes that send the load. More where one is not fast enough: it says so."""
     output_tokens: int = Field(default=64, gt=0)
     """Tokens of each answer in the load measurements."""
-    stability_s: float = Field(default=30, gt=0)
+    stability_s: float = Field(default=60, gt=0)
     """Length of the sustained load."""
     request_timeout_s: float = Field(default=120, gt=0)
     targets: TargetsConfig
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(level <= 0 for level in self.sweep):
+            raise ValueError(f"sweep ({', '.join(map(str, self.sweep))}) must be numbers of requests in flight, 1 or more")
+        return self
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Numbers of requests in flight that are measured, ascending."""
+        return tuple(sorted({1, *self.sweep, self.concurrency}))
 
 
 class RunConfig(Section):

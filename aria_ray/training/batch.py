@@ -48,6 +48,11 @@ class Pack:
         return len(self.targets)
 
     @property
+    def num_attention_pairs(self) -> int:
+        """Pairs of tokens that the mask allows: each looks at itself and at all that it descends from."""
+        return int((self.position_ids + 1).sum())
+
+    @property
     def weight(self) -> float:
         """Sum of the targets' weights: what the loss is divided by."""
         return float(self.weights.sum())

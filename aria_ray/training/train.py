@@ -5,6 +5,7 @@ processor) are imported where a worker needs them, not by every process that loa
 """
 
 import errno
+import json
 import os
 import resource
 import shutil
@@ -26,6 +27,7 @@ from aria_ray.artifacts import write_json
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
 from aria_ray.hardware.amd import TRAIN_WORKER_ENV, check_gpus_counted
+from aria_ray.hardware.flops import LlamaShape, lora_step_flops
 from aria_ray.training.checkpoint import Checkpoints, Progress
 from aria_ray.training.follow import following, parsed
 from aria_ray.training.settings import ADAPTER, CHECKPOINTS, LOG, Place, Settings
@@ -95,7 +97,7 @@ def train_curriculum(
     shutil.copytree(checkpoints.whole_path(last.best_checkpoint) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
     events = _events(out / LOG)
     write_json(out / "curriculum.json", _curriculum(last, events))
-    return _facts(last, events)
+    return _facts(last, events) | {"flops_per_s": _flops_per_s(config, base, events)}
 
 
 def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dataset: Path) -> float | None:
@@ -236,6 +238,26 @@ def _facts(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
         "unshared_tokens": sum(step["unshared_tokens"] for step in steps),
         "dropped_too_long": sum(event["dropped_too_long"] for event in events if event["event"] == "data"),
     }
+
+
+def _flops_per_s(config: TrainingConfig, base: Path, events: list[dict[str, Any]]) -> float | None:
+    """Operations a second that the steps of one worker came to, on average (`hardware.flops`).
+
+    None for a run that was begun by a version that did not write down what a step works on.
+    """
+    steps = [event for event in events if event["event"] == "step"]
+    if any("attention_pairs" not in step for step in steps):
+        return None
+    flops = lora_step_flops(
+        LlamaShape.of(json.loads((base / "config.json").read_text(encoding="utf-8"))),
+        config.lora.rank,
+        config.lora.target_modules,
+        num_tokens=sum(step["tokens"] for step in steps),
+        num_attention_pairs=sum(step["attention_pairs"] for step in steps),
+        num_supervised=sum(step["supervised"] for step in steps),
+    )
+    total_s: float = sum(step["wall_s"] for step in steps)
+    return flops / config.num_workers / total_s
 
 
 def _last_line(error: Exception) -> str:

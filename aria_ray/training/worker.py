@@ -188,6 +188,8 @@ class Worker:
                 "cpu_s": cpu.user + cpu.system - cpu_before.user - cpu_before.system,
                 "tokens": sum(pack.num_tokens for pack in packs),
                 "unshared_tokens": sum(pack.num_unshared_tokens for pack in packs),
+                "attention_pairs": sum(pack.num_attention_pairs for pack in packs),
+                "supervised": sum(pack.num_targets for pack in packs),
                 "turns": sum(len(pack.turns) for pack in packs),
             }
         )

@@ -2,22 +2,28 @@
 
 import asyncio
 import json
-import math
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from aria_ray.grammar import MARKERS, Call, ToolDefinition, is_thought, message_calls
 from aria_ray.tools import execute_listed, schema_problem
 from aria_ray.validation.client import Client, RequestFailure
 
-Outcome = Literal["correct", "wrong", "malformed", "request_failed"]
+Outcome = Literal["correct", "wrong", "malformed", "request_failed", "check_failed"]
+"""The last two are no answers: the service failed, or the check did. They are counted, and judge no model."""
+
+NO_ANSWER = ("request_failed", "check_failed")
 
 MAX_ROUNDS = 4
 """Assistant turns after which a conversation is cut: the longest reference takes three."""
 MAX_TOKENS = 160
 """Of one assistant turn. The longest reference turn of the laptop dataset takes 119."""
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,21 @@ class CaseResult:
     id: str
     category: str
     scenario: str
+    difficulty: int
     outcome: Outcome
     compliant: bool | None
-    """Tools called exactly when the reference does, each listed and with valid arguments; None if the request failed."""
+    """Tools called exactly when the reference does, each listed and with valid arguments; None if there is no answer."""
     expects_call: bool
+    expects_question: bool
+    """The request leaves out a value that no default stands for: the assistant has to ask for it."""
     made_call: bool
+    right_tools: bool | None
+    """The reference's tools were called, turn by turn, whatever the arguments; None where it calls none, or no answer came."""
+    right_arguments: bool | None
+    """Their arguments are the reference's too; None where the tools are not right."""
+    num_calls: int
+    num_valid_calls: int
+    """Calls of a listed tool whose arguments fit its schema; a call that cannot be read is none."""
     num_turns: int
     num_thoughts: int
     """Assistant turns whose thought has the fixed shape."""
@@ -73,29 +89,80 @@ async def run_case(client: Client, case: Mapping[str, Any], *, strict: bool) -> 
 
     With `strict` each tool says so (OpenAI's function calling): vLLM then decodes only calls that fit a listed tool's schema.
     """
-    tools = [_strict(tool) for tool in case["tools"]] if strict else case["tools"]
-    messages = [message for message in case["messages"] if message["role"] in ("system", "user")]
-    rounds: list[tuple[Call, ...]] = []
-    thoughts = 0
-    for turn in range(1, MAX_ROUNDS + 1):
-        reply = await client.chat([_sent(message) for message in messages], tools=tools, max_tokens=MAX_TOKENS, temperature=0)
+    talk = _Talk([message for message in case["messages"] if message["role"] in ("system", "user")])
+    try:
+        await _converse(client, case, talk, [_strict(tool) for tool in case["tools"]] if strict else case["tools"])
+        return _result(case, talk)
+    except Exception as error:  # a check that crashes must cost neither the model a point nor the run its other cases
+        logger.warning("the check of case %s crashed", case["id"], exc_info=error)
+        talk.outcome, talk.ended, talk.detail = "check_failed", False, f"{type(error).__name__}: {error}"
+        return _result(case, talk)
+
+
+@dataclass
+class _Talk:
+    """A conversation as it goes, and what became of it."""
+
+    messages: list[dict[str, Any]]
+    rounds: list[tuple[Call, ...]] = field(default_factory=list)
+    num_turns: int = 0
+    num_thoughts: int = 0
+    num_unreadable: int = 0
+    """Calls that are none by the protocol."""
+    ended: bool = False
+    """An answer came that the user can be shown."""
+    outcome: Outcome = "wrong"
+    detail: str = "still calling tools"
+
+
+async def _converse(client: Client, case: Mapping[str, Any], talk: _Talk, tools: Sequence[ToolDefinition]) -> None:
+    for _ in range(MAX_ROUNDS):
+        sent = [_sent(message) for message in talk.messages]
+        reply = await client.chat(sent, tools=tools, max_tokens=MAX_TOKENS, temperature=0)
         if isinstance(reply, RequestFailure):
-            return _result(case, "request_failed", None, rounds, (turn - 1, thoughts), reply.reason, messages)
+            talk.outcome, talk.detail = "request_failed", reply.reason
+            return
         message = _assistant(reply.message)
-        thoughts += is_thought(message["reasoning"])
-        messages = [*messages, message]
-        content = message.get("content") or ""
+        talk.messages.append(message)
+        talk.num_turns += 1
+        talk.num_thoughts += is_thought(message["reasoning"])
         try:
             calls = message_calls(message)
-        except ValueError as error:
-            return _result(case, "malformed", False, rounds, (turn, thoughts), str(error), messages)
-        if any(marker in content for marker in MARKERS):
-            return _result(case, "malformed", False, rounds, (turn, thoughts), "a marker in the content", messages)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # not in the protocol's shape
+            talk.num_unreadable += 1
+            talk.outcome, talk.detail = "malformed", f"a call that cannot be read ({type(error).__name__}: {error})"
+            return
+        content = message["content"] or ""
+        leak = _leak(content)
+        if leak:
+            talk.outcome, talk.detail = "malformed", leak
+            return
         if not calls:
-            return _scored(case, rounds, content, (turn, thoughts), messages)
-        rounds.append(calls)
-        messages += _tool_messages(case, message, calls)
-    return _result(case, "wrong", False, rounds, (MAX_ROUNDS, thoughts), "still calling tools", messages)
+            talk.ended = True
+            talk.outcome, talk.detail = _judged(case, talk.rounds, content)
+            if reply.finish_reason == "length" and talk.outcome != "correct":
+                talk.detail = f"cut off at {MAX_TOKENS} tokens; {talk.detail}"
+            return
+        talk.rounds.append(calls)
+        talk.messages += _tool_messages(case, message, calls)
+
+
+def _leak(content: str) -> str | None:
+    """What of the format, which the server's parsers should take out, is in the text for the user; None if nothing is."""
+    marker = next((marker for marker in MARKERS if marker in content), None)
+    if marker:
+        return f"{marker} in the content"
+    first, _, _ = content.strip().partition("\n")
+    return "the thought in the content" if is_thought(first) else None
+
+
+def _judged(case: Mapping[str, Any], rounds: Sequence[Sequence[Call]], answer: str) -> tuple[Outcome, str]:
+    if not same_rounds(rounds, expected_rounds(case)):
+        return "wrong", f"calls differ from the reference: {_told(expected_rounds(case))}"
+    missing = [text for text in case["answer_contains"] if text.casefold() not in answer.casefold()]
+    if missing or not answer.strip():
+        return "wrong", f"answer lacks {missing}" if missing else "empty answer"
+    return "correct", ""
 
 
 def expected_rounds(case: Mapping[str, Any]) -> list[tuple[Call, ...]]:
@@ -108,10 +175,13 @@ def is_compliant(case: Mapping[str, Any], rounds: Sequence[Sequence[Call]]) -> b
     """Whether tools are called exactly when the reference calls any, each one listed and given valid arguments."""
     if bool(rounds) != bool(expected_rounds(case)):
         return False
+    return all(is_valid(case, call) for calls in rounds for call in calls)
+
+
+def is_valid(case: Mapping[str, Any], call: Call) -> bool:
+    """Whether a call is of a listed tool, with arguments that fit its schema."""
     tools = {tool["function"]["name"]: tool for tool in case["tools"]}
-    return all(
-        call.name in tools and schema_problem(tools[call.name], call.arguments) is None for calls in rounds for call in calls
-    )
+    return call.name in tools and schema_problem(tools[call.name], call.arguments) is None
 
 
 def same_rounds(ours: Sequence[Sequence[Call]], theirs: Sequence[Sequence[Call]]) -> bool:
@@ -119,64 +189,58 @@ def same_rounds(ours: Sequence[Sequence[Call]], theirs: Sequence[Sequence[Call]]
     return [_canonical(calls) for calls in ours] == [_canonical(calls) for calls in theirs]
 
 
-def wilson_interval(successes: int, cases: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927): stays within 0..1 and holds for small numbers of cases."""
-    if cases == 0:
-        return (0.0, 1.0)
-    z, share = 1.959964, successes / cases
-    centre = (share + z * z / (2 * cases)) / (1 + z * z / cases)
-    half = z * math.sqrt(share * (1 - share) / cases + z * z / (4 * cases * cases)) / (1 + z * z / cases)
-    return (max(0.0, centre - half), min(1.0, centre + half))
-
-
 def as_json(result: CaseResult) -> str:
     """One line of `cases.jsonl`."""
     return json.dumps(asdict(result))
 
 
-def _scored(
-    case: Mapping[str, Any], rounds: list[tuple[Call, ...]], answer: str, turns: tuple[int, int], messages: list[dict[str, Any]]
-) -> CaseResult:
-    compliant = is_compliant(case, rounds)
-    outcome: Outcome
-    missing = [text for text in case["answer_contains"] if text.casefold() not in answer.casefold()]
-    if not same_rounds(rounds, expected_rounds(case)):
-        outcome, detail = "wrong", "calls differ from the reference"
-    elif missing or not answer.strip():
-        outcome, detail = "wrong", f"answer lacks {missing}" if missing else "empty answer"
-    else:
-        outcome, detail = "correct", ""
-    return _result(case, outcome, compliant, rounds, turns, detail, messages)
-
-
-def _result(
-    case: Mapping[str, Any],
-    outcome: Outcome,
-    compliant: bool | None,
-    rounds: list[tuple[Call, ...]],
-    turns: tuple[int, int],
-    detail: str,
-    messages: list[dict[str, Any]],
-) -> CaseResult:
+def _result(case: Mapping[str, Any], talk: _Talk) -> CaseResult:
+    expected, answered = expected_rounds(case), talk.outcome not in NO_ANSWER
+    calls = [call for calls in talk.rounds for call in calls]
+    compliant = talk.ended and is_compliant(case, talk.rounds)
+    right_tools = _names(talk.rounds) == _names(expected) and not talk.num_unreadable
+    right_arguments = same_rounds(talk.rounds, expected)
     return CaseResult(
         id=case["id"],
         category=case["category"],
         scenario=case["scenario"],
-        outcome=outcome,
-        compliant=compliant,
-        expects_call=bool(expected_rounds(case)),
-        made_call=bool(rounds),
-        num_turns=turns[0],
-        num_thoughts=turns[1],
-        detail=detail,
-        transcript=tuple(messages),
+        difficulty=case["difficulty"],
+        outcome=talk.outcome,
+        compliant=compliant if answered else None,
+        expects_call=bool(expected),
+        expects_question=_reference_thought(case).endswith(" is missing"),
+        made_call=bool(calls) or talk.num_unreadable > 0,
+        right_tools=right_tools if expected and answered else None,
+        right_arguments=right_arguments if expected and answered and right_tools else None,
+        num_calls=len(calls) + talk.num_unreadable if answered else 0,
+        num_valid_calls=sum(is_valid(case, call) for call in calls) if answered else 0,
+        num_turns=talk.num_turns,
+        num_thoughts=talk.num_thoughts,
+        detail=talk.detail,
+        transcript=tuple(talk.messages),
     )
+
+
+def _reference_thought(case: Mapping[str, Any]) -> str:
+    """The thought of the reference's last turn."""
+    thoughts = [message.get("reasoning_content") for message in case["messages"] if message["role"] == "assistant"]
+    return (thoughts[-1] if thoughts else None) or ""
+
+
+def _names(rounds: Sequence[Sequence[Call]]) -> list[list[str]]:
+    return [sorted(call.name for call in calls) for calls in rounds]
+
+
+def _told(rounds: Sequence[Sequence[Call]]) -> str:
+    calls = [f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})" for calls in rounds for call in calls]
+    return ", ".join(calls) or "no call"
 
 
 def _assistant(message: Mapping[str, Any]) -> dict[str, Any]:
     """What the transcript keeps of an assistant message."""
-    kept = {"role": "assistant", "reasoning": message.get("reasoning") or message.get("reasoning_content")}
-    kept["content"] = message.get("content")
+    thought, content = message.get("reasoning") or message.get("reasoning_content"), message.get("content")
+    kept = {"role": "assistant", "reasoning": thought if isinstance(thought, str) else None}
+    kept["content"] = content if isinstance(content, str) else None
     if message.get("tool_calls"):
         kept["tool_calls"] = message["tool_calls"]
     return kept
@@ -193,7 +257,11 @@ def _sent(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tool_messages(case: Mapping[str, Any], message: Mapping[str, Any], calls: Sequence[Call]) -> list[dict[str, Any]]:
     return [
-        {"role": "tool", "tool_call_id": item["id"], "content": execute_listed(case["tools"], case["tool_names"], call).text}
+        {
+            "role": "tool",
+            "tool_call_id": item.get("id") or "",
+            "content": execute_listed(case["tools"], case["tool_names"], call).text,
+        }
         for item, call in zip(message["tool_calls"], calls, strict=True)
     ]
 

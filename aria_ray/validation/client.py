@@ -4,6 +4,9 @@ A request that fails is a value, never an exception: what it means is for the ca
 the server could not take up (429, 502, 503, 504, a 500 of a proxy), is sent again while nothing of an answer has come, for
 `RETRY_S` at most: a replica that dies is replaced in that time. What comes late counts as late: times run from the first
 attempt.
+
+Two fields of a streamed request are vLLM's own: `ignore_eos`, and `continuous_usage_stats` of the stream options. An endpoint
+that refuses a request with them gets it once more without, and so all that follow; the timing says what was left out.
 """
 
 import asyncio
@@ -22,6 +25,12 @@ RETRY_S = 120.0
 """How long a request is tried again: an engine on a CPU needs 30 to 60 s to be replaced."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 _UNAVAILABLE = (429, 502, 503, 504)
+_NOT_UNDERSTOOD = (400, 422)
+"""What servers answer to a field they do not know."""
+_NO_USAGE = (
+    "the endpoint does not say how many tokens it made: it must report `usage` at the end of a stream, as OpenAI's "
+    "stream_options.include_usage asks for"
+)
 
 
 @dataclass(frozen=True)
@@ -30,30 +39,86 @@ class Reply:
 
     message: dict[str, Any]
     retries: int = 0
+    finish_reason: str | None = None
+    """Why it ended, in the server's words: "length" where it was cut off."""
 
 
 @dataclass(frozen=True)
 class StreamTiming:
-    """One streamed completion. Times are in seconds on this client's monotonic clock."""
+    """One streamed completion.
+
+    Times are in seconds of `time.perf_counter`, which is CLOCK_MONOTONIC on Linux: one clock for all processes of a machine, so
+    timings of several client processes can be compared.
+    """
 
     started_s: float
+    """When the request was first sent, or was to be sent: what a busy client sends late still counts from then."""
     first_token_s: float
-    """When the first chunk came that carried text, thought or a call: time to first token is this less `started_s`."""
+    """When the first chunk came that carried text, thought or a call."""
     ended_s: float
+    """When the stream said [DONE]."""
     completion_tokens: int
     """As counted by the server, so tool and reasoning parsing cannot bend it."""
     arrivals: tuple[tuple[float, int], ...]
-    """(time, completion tokens so far) at each chunk that says so."""
+    """(time, completion tokens so far) at each chunk that says so. Of a server that counts only at the end, an estimate: its
+    total spread evenly over the chunks that carried something."""
+    prompt_tokens: int | None = None
+    """As counted by the server; None where it does not say."""
+    first_call_s: float | None = None
+    """When the first chunk came that carried a tool call; None where the answer calls none."""
     retries: int = 0
+    left_out: tuple[str, ...] = ()
+    """Fields that the endpoint refused, so that it was asked without them."""
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to first token: from the start to the first chunk with content, reasoning or a call.
+
+        A chunk that only says the role does not count, as in aiperf. `vllm bench serve` counts it: the same moment on a server
+        that sends it with the first token, as vLLM does, and one before any work is done on a server that sends it at once.
+        """
+        return self.first_token_s - self.started_s
+
+    @property
+    def time_to_first_call_s(self) -> float | None:
+        """From the start to the first chunk with a tool call; None where the answer calls none."""
+        return None if self.first_call_s is None else self.first_call_s - self.started_s
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Time per output token after the first: (end - first token) / (tokens - tokens of the first chunk).
+
+        The first chunk is one token as a rule, and this is then `vllm bench serve`'s figure. Where it is more (several are
+        accepted at once, or a parser held the first ones back) they were there when the clock of this figure started; dividing
+        by all tokens but one would count them as made in no time. None where nothing came after the first chunk: then there is
+        no such time, and a parser that gives out a whole call at once does not look fast.
+        """
+        later_tokens = self.completion_tokens - self.first_chunk_tokens
+        return (self.ended_s - self.first_token_s) / later_tokens if later_tokens > 0 else None
+
+    @property
+    def first_chunk_tokens(self) -> int:
+        """Tokens made by the time of the first chunk that carried something, with those it did not show; at least 1."""
+        return max(1, next((tokens for moment, tokens in self.arrivals if moment >= self.first_token_s), 1))
+
+    @property
+    def e2e_s(self) -> float:
+        """From the start to the end of the stream."""
+        return self.ended_s - self.started_s
 
 
 @dataclass(frozen=True)
 class RequestFailure:
-    """A request that gave no complete answer, and why."""
+    """A request that gave no complete answer, and why. Times are as those of `StreamTiming`."""
 
     reason: str
     may_retry: bool = False
     """Whether sending it again may help, and nothing of an answer had come."""
+    status: int | None = None
+    """The HTTP status, where that is what failed it."""
+    started_s: float | None = None
+    ended_s: float | None = None
+    retries: int = 0
 
 
 Answer = TypeVar("Answer", Reply, StreamTiming)
@@ -64,26 +129,47 @@ class Client:
 
     def __init__(self, http: httpx.AsyncClient, model: str, retry_s: float = RETRY_S) -> None:
         self.http, self.model, self.retry_s = http, model, retry_s
+        self.takes_extensions = True
+        """Whether vLLM's fields are sent; false once the endpoint has refused them and taken a request without."""
 
     async def chat(self, messages: list[dict[str, Any]], **options: Any) -> Reply | RequestFailure:
         """One answer, not streamed. `options` go into the request body: tools, max_tokens, ..."""
         body = {"model": self.model, "messages": messages, **options}
         return await self._retried(lambda _started_s: self._chat(body))
 
-    async def stream(self, messages: list[dict[str, Any]], **options: Any) -> StreamTiming | RequestFailure:
-        """One answer, streamed and timed. Fails unless the stream ends with [DONE] and says how many tokens it made."""
+    async def stream(
+        self, messages: list[dict[str, Any]], *, started_s: float | None = None, **options: Any
+    ) -> StreamTiming | RequestFailure:
+        """One answer, streamed and timed. Fails unless the stream ends with [DONE] and says how many tokens it made.
+
+        `started_s` is when it was to be sent, where that is not now; `options` are as for `chat`.
+        """
         usage = {"include_usage": True, "continuous_usage_stats": True}
         body = {"model": self.model, "messages": messages, "stream": True, "stream_options": usage, **options}
-        return await self._retried(lambda started_s: self._stream(body, started_s))
+        if self.takes_extensions:
+            answer = await self._retried(lambda start_s: self._stream(body, start_s), started_s)
+            if not isinstance(answer, RequestFailure) or answer.status not in _NOT_UNDERSTOOD:
+                return answer
+        plain = {name: value for name, value in body.items() if name != "ignore_eos"}
+        plain["stream_options"] = {"include_usage": True}
+        answer = await self._retried(lambda start_s: self._stream(plain, start_s), started_s)
+        if isinstance(answer, RequestFailure):
+            return answer
+        self.takes_extensions = False
+        return replace(answer, left_out=(*(body.keys() - plain.keys()), "continuous_usage_stats"))
 
-    async def _retried(self, attempt: Callable[[float], Awaitable[Answer | RequestFailure]]) -> Answer | RequestFailure:
-        started_s, pause_s, retries = time.perf_counter(), _FIRST_PAUSE_S, 0
+    async def _retried(
+        self, attempt: Callable[[float], Awaitable[Answer | RequestFailure]], started_s: float | None = None
+    ) -> Answer | RequestFailure:
+        started_s = time.perf_counter() if started_s is None else started_s
+        give_up_s = time.perf_counter() + self.retry_s
+        pause_s, retries = _FIRST_PAUSE_S, 0
         while True:
             answer = await attempt(started_s)
             if not isinstance(answer, RequestFailure):
                 return replace(answer, retries=retries)
-            if not answer.may_retry or time.perf_counter() + pause_s > started_s + self.retry_s:
-                return answer
+            if not answer.may_retry or time.perf_counter() + pause_s > give_up_s:
+                return replace(answer, started_s=started_s, ended_s=time.perf_counter(), retries=retries)
             await asyncio.sleep(pause_s)
             pause_s, retries = min(2 * pause_s, _LONGEST_PAUSE_S), retries + 1
 
@@ -96,7 +182,10 @@ class Client:
             return _refusal(response.status_code, response.content)
         try:
             answer = response.json()
-            return Reply(answer["choices"][0]["message"])
+            choice = answer["choices"][0]
+            if not isinstance(choice["message"], dict):
+                raise TypeError("message")
+            return Reply(choice["message"], finish_reason=choice.get("finish_reason"))
         except (ValueError, KeyError, IndexError, TypeError) as error:
             return RequestFailure(f"not a chat completion ({type(error).__name__}): {response.text[:200]}")
 
@@ -131,9 +220,13 @@ class _Seen:
 
     def __init__(self, started_s: float) -> None:
         self.started_s = started_s
-        self.first_token_s: float | None = None
+        self.outputs: list[float] = []
+        """When each chunk came that carried something."""
+        self.counts: list[tuple[float, int]] = []
+        """(time, completion tokens so far), as the server says."""
+        self.first_call_s: float | None = None
         self.ended_s: float | None = None
-        self.arrivals: list[tuple[float, int]] = []
+        self.prompt_tokens: int | None = None
 
     def event(self, data: str) -> None:
         """Take in one server-sent event. Raises ValueError for one that is not JSON, _ErrorEvent for an error in it."""
@@ -142,32 +235,58 @@ class _Seen:
             self.ended_s = now
             return
         chunk = json.loads(data)
-        if "error" in chunk:
+        if chunk.get("error"):
             raise _ErrorEvent(chunk["error"])
-        if self.first_token_s is None and _has_output(chunk):
-            self.first_token_s = now
-        if chunk.get("usage"):
-            self.arrivals.append((now, chunk["usage"]["completion_tokens"]))
+        has_output, has_call = _content(chunk)
+        if has_output:
+            self.outputs.append(now)
+        if has_call and self.first_call_s is None:
+            self.first_call_s = now
+        usage = chunk.get("usage") or {}
+        if usage.get("completion_tokens") is not None:
+            self.counts.append((now, int(usage["completion_tokens"])))
+            self.prompt_tokens = usage.get("prompt_tokens")
 
     @property
     def has_output(self) -> bool:
         """Whether anything of an answer came."""
-        return self.first_token_s is not None
+        return bool(self.outputs)
 
     def result(self) -> StreamTiming | RequestFailure:
         """The timing of a stream that ended as it should; else why it did not."""
-        tokens = self.arrivals[-1][1] if self.arrivals else 0
-        if self.ended_s is None or self.first_token_s is None or tokens == 0:
-            reason = f"stream ended early (done: {self.ended_s is not None}, tokens: {tokens})"
-            return RequestFailure(reason, may_retry=not self.has_output and self.ended_s is None)
-        return StreamTiming(self.started_s, self.first_token_s, self.ended_s, tokens, tuple(self.arrivals))
+        tokens = self.counts[-1][1] if self.counts else 0
+        if self.ended_s is None:
+            return RequestFailure(f"stream ended early, after {tokens} tokens: no [DONE]", may_retry=not self.has_output)
+        if not self.has_output:
+            return RequestFailure(f"an answer of {tokens} tokens without content, reasoning or a call")
+        if tokens == 0:
+            return RequestFailure(_NO_USAGE)
+        return StreamTiming(
+            started_s=self.started_s,
+            first_token_s=self.outputs[0],
+            ended_s=self.ended_s,
+            completion_tokens=tokens,
+            arrivals=tuple(self._arrivals(tokens)),
+            prompt_tokens=self.prompt_tokens,
+            first_call_s=self.first_call_s,
+        )
+
+    def _arrivals(self, tokens: int) -> list[tuple[float, int]]:
+        """The server's counts if it counts as it goes: then the first chunk that carries something has one."""
+        if any(moment == self.outputs[0] for moment, _ in self.counts):
+            return self.counts
+        each = tokens / len(self.outputs)
+        return [(moment, round(number * each)) for number, moment in enumerate(self.outputs, start=1)]
 
 
 @asynccontextmanager
 async def connect(
-    endpoint: Endpoint, timeout_s: float, max_connections: int, retry_s: float = RETRY_S
+    endpoint: Endpoint, timeout_s: float, max_connections: int | None, retry_s: float = RETRY_S
 ) -> AsyncIterator[Client]:
-    """A client of an endpoint. An attempt of a request fails once nothing has come for `timeout_s`."""
+    """A client of an endpoint. An attempt of a request fails once nothing has come for `timeout_s`.
+
+    No more than `max_connections` requests are sent at a time, if that is not None; the others wait.
+    """
     limits = httpx.Limits(max_connections=max_connections)
     # The endpoint's address is given outright: proxy settings of the environment must not come between.
     async with httpx.AsyncClient(
@@ -180,7 +299,8 @@ def _refusal(status: int, content: bytes) -> RequestFailure:
     """An answer that is none. A 500 without OpenAI's error object is a proxy's, whose server went away with the request."""
     text = content.decode("utf-8", errors="replace")
     from_proxy = status == httpx.codes.INTERNAL_SERVER_ERROR and '"error"' not in text
-    return RequestFailure(f"HTTP {status}: {text[:200]}", may_retry=from_proxy or status in _UNAVAILABLE)
+    may_retry = from_proxy or status in _UNAVAILABLE
+    return RequestFailure(f"HTTP {status}: {text[:200]}", may_retry=may_retry, status=status)
 
 
 def _failure(error: Exception) -> RequestFailure:
@@ -189,9 +309,10 @@ def _failure(error: Exception) -> RequestFailure:
     return RequestFailure(f"{type(error).__name__}: {error}", may_retry=lost or isinstance(error, httpx.ConnectTimeout))
 
 
-def _has_output(chunk: dict[str, Any]) -> bool:
-    for choice in chunk.get("choices", ()):
-        delta = choice.get("delta") or {}
-        if any(delta.get(key) for key in ("content", "reasoning", "reasoning_content", "tool_calls")):
-            return True
-    return False
+def _content(chunk: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether a chunk carries anything of an answer, and whether a tool call."""
+    deltas = [choice.get("delta") or {} for choice in chunk.get("choices") or ()]
+    has_call = any(delta.get("tool_calls") for delta in deltas)
+    return has_call or any(
+        delta.get(key) for delta in deltas for key in ("content", "reasoning", "reasoning_content")
+    ), has_call

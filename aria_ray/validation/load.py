@@ -1,126 +1,189 @@
-"""Speed of the live endpoint: one stream alone, many at a time, and many for a while.
+"""Load on a live endpoint: so many streams at a time (closed loop), or so many requests a second (open loop, Poisson).
 
-Answers are forced to a fixed number of tokens (`ignore_eos`), so every run does the same work. Prompts are held-out questions
-with their tool lists, as long as real ones; each question opens with a number of its own, so that a prefix cache can know the
-tool list, as in use, but never the question.
+Answers are forced to a fixed number of tokens (`ignore_eos`), so every run does the same work, unless the load asks for natural
+ones. Prompts are held-out questions with their tool lists, as long as real ones. `latency` says what the timings come to.
 """
 
-import asyncio
 import itertools
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+import random
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aria_ray.validation.client import Client, RequestFailure, StreamTiming
+from aria_ray.records import Endpoint
+from aria_ray.validation.client import RETRY_S, RequestFailure, StreamTiming
+from aria_ray.validation.load_processes import Cached, OnResult, Share, run_clients
 
-NUM_WINDOWS = 10
-SINGLE_STREAM_REQUESTS = 4
-_NUMBERS = itertools.count(1)
+MAX_CLIENT_CPU_SHARE = 0.8
+"""Of one core: a client process that takes more was, at times, what the answers waited for."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of an endpoint. Either `concurrency` or `rate_per_s` is given, and at least one of the two limits."""
+
+    requests: tuple[Mapping[str, Any], ...]
+    """Bodies of chat completions without model and stream options, sent in turn, from the first again after the last."""
+    concurrency: int | None = None
+    """Closed loop: requests in flight. A stream sends its next request when its last one has ended."""
+    rate_per_s: float | None = None
+    """Open loop: requests start by a Poisson process of this rate, whatever is still in flight."""
+    num_requests: int | None = None
+    duration_s: float | None = None
+    """Requests are begun until then; those in flight are let finish."""
+    cached: Cached = "tools"
+    """What of a prompt the endpoint's prefix cache may know: see `load_processes.numbered`."""
+    seed: int = 0
+    """Of the Poisson process."""
+
+    def __post_init__(self) -> None:
+        if not self.requests:
+            raise ValueError("a load of no requests measures nothing; give one body or more")
+        if (self.concurrency is None) == (self.rate_per_s is None):
+            raise ValueError(f"concurrency ({self.concurrency}) or rate_per_s ({self.rate_per_s}) must be given, and not both")
+        if self.num_requests is None and self.duration_s is None:
+            raise ValueError("a load must end: num_requests or duration_s must be given")
+        for name in ("concurrency", "rate_per_s", "num_requests", "duration_s"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} ({value}) must be above 0")
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens that every answer is forced to; None where they end by themselves."""
+        asked = {body["max_tokens"] if body.get("ignore_eos") else None for body in self.requests}
+        return asked.pop() if len(asked) == 1 else None
 
 
 @dataclass(frozen=True)
 class LoadResult:
-    """Timings of a batch of streamed requests."""
+    """What came of a load."""
 
+    concurrency: int | None
+    rate_per_s: float | None
+    output_tokens: int | None
+    """What every answer was to be forced to; None where they were to end by themselves."""
     timings: tuple[StreamTiming, ...]
-    failures: tuple[str, ...]
-    wall_s: float
+    """By start."""
+    failures: tuple[RequestFailure, ...]
+    client_cpu_shares: tuple[float, ...]
+    """Of each client process: its processor time over its wall time."""
 
     @property
-    def tokens_per_s(self) -> float | None:
-        """Output tokens of all streams over the wall time of the batch; None where nothing came back whole."""
-        tokens = sum(timing.completion_tokens for timing in self.timings)
-        return tokens / self.wall_s if tokens else None
+    def results(self) -> list[StreamTiming | RequestFailure]:
+        """Of all requests."""
+        return [*self.timings, *self.failures]
 
     @property
-    def ttft_ms(self) -> float | None:
-        """Median time to first token, in milliseconds; None where nothing came back whole."""
-        waits = [timing.first_token_s - timing.started_s for timing in self.timings]
-        return 1000 * statistics.median(waits) if waits else None
+    def wall_s(self) -> float:
+        """From the first request's start to the last one's end, failed ones too; 0.0 where there is none."""
+        starts = [result.started_s for result in self.results if result.started_s is not None]
+        ends = [result.ended_s for result in self.results if result.ended_s is not None]
+        return max(ends) - min(starts) if starts and ends else 0.0
+
+    @property
+    def client_limited(self) -> bool:
+        """Whether a client process took so much of a core that times may be its own and not the endpoint's."""
+        return max(self.client_cpu_shares, default=0.0) > MAX_CLIENT_CPU_SHARE
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not as asked: fields that the endpoint refused, answers shorter than they were to be."""
+        left_out = sorted({name for timing in self.timings for name in timing.left_out})
+        notes = [f"the endpoint refuses {' and '.join(left_out)}, it was asked without"] if left_out else []
+        short = sum(timing.completion_tokens < (self.output_tokens or 0) for timing in self.timings)
+        if short:
+            notes.append(f"{short} of {len(self.timings)} answers are shorter than the {self.output_tokens} tokens asked for")
+        return notes
 
 
-async def run_load(
-    client: Client, cases: Sequence[Mapping[str, Any]], num_requests: int, concurrency: int, output_tokens: int
+def prompts(cases: Sequence[Mapping[str, Any]], output_tokens: int, *, natural: bool = False) -> tuple[dict[str, Any], ...]:
+    """A body for the question of each case, with its tools.
+
+    The answer is text of exactly `output_tokens`, or, if `natural`, what the model itself says, of that many tokens at most; it
+    may call tools then.
+    """
+    return tuple(_body(case, output_tokens, natural) for case in cases)
+
+
+def arrival_times(rate_per_s: float, num_requests: int | None, duration_s: float | None, seed: int) -> list[float]:
+    """Seconds from the start at which the requests of a Poisson process are due: the gaps are exponential.
+
+    `vllm bench serve` stretches its gaps to take number / rate together; here they are left as drawn.
+    """
+    gaps = random.Random(seed)
+    moments: Iterator[float] = itertools.accumulate(gaps.expovariate(rate_per_s) for _ in itertools.count())
+    if duration_s is not None:
+        moments = itertools.takewhile(lambda moment: moment < duration_s, moments)
+    return list(itertools.islice(moments, num_requests))
+
+
+def measure_load(
+    endpoint: Endpoint,
+    load: Load,
+    *,
+    num_processes: int,
+    timeout_s: float,
+    on_result: OnResult = lambda _: None,
+    retry_s: float = RETRY_S,
 ) -> LoadResult:
-    """`num_requests` streamed requests, at most `concurrency` in flight (closed loop)."""
-    free = asyncio.Semaphore(concurrency)
+    """Put a load on an endpoint, from `num_processes` client processes (fewer if there are fewer streams or arrivals).
 
-    async def one(index: int) -> StreamTiming | RequestFailure:
-        async with free:
-            return await _request(client, cases[index % len(cases)], output_tokens)
+    `on_result` gets each result as it comes, so what was measured is known even if this call does not return. A request that
+    is not answered is a failure in the result; it is sent again for `retry_s` as `client` says, and given up once nothing has
+    come for `timeout_s`. Of an open loop, what is sent late because the client was busy counts from when it was due.
 
-    started = time.perf_counter()
-    results = await asyncio.gather(*(one(index) for index in range(num_requests)))
-    return _collect(results, time.perf_counter() - started)
-
-
-async def sustain_load(
-    client: Client,
-    cases: Sequence[Mapping[str, Any]],
-    duration_s: float,
-    concurrency: int,
-    output_tokens: int,
-    on_second: Callable[[float], None],
-) -> LoadResult:
-    """Keep `concurrency` requests in flight for `duration_s`; what is in flight then is let finish."""
-    started = time.perf_counter()
+    Raises:
+        AriaError: a client process died.
+    """
     results: list[StreamTiming | RequestFailure] = []
 
-    async def stream_on(first: int) -> None:
-        index = first
-        while time.perf_counter() - started < duration_s:
-            result = await _request(client, cases[index % len(cases)], output_tokens)
-            results.append(result)
-            on_second(min(duration_s, time.perf_counter() - started))
-            index += concurrency
-            if isinstance(result, RequestFailure):
-                await asyncio.sleep(0.5)  # an endpoint that is down is not hammered
+    def keep(result: StreamTiming | RequestFailure) -> None:
+        results.append(result)
+        on_result(result)
 
-    await asyncio.gather(*(stream_on(index) for index in range(concurrency)))
-    return _collect(results, time.perf_counter() - started)
-
-
-def window_rates(result: LoadResult, duration_s: float) -> list[float]:
-    """Output tokens per second in each of ten equal windows of the sustained load, from the first request on."""
-    if not result.timings:
-        return []
-    start = min(timing.started_s for timing in result.timings)
-    width = duration_s / NUM_WINDOWS
-    counts = [0] * NUM_WINDOWS
-    for timing in result.timings:
-        before = 0
-        for moment, tokens in timing.arrivals:
-            window = int((moment - start) / width)
-            if window < NUM_WINDOWS:
-                counts[window] += tokens - before
-            before = tokens
-    return [count / width for count in counts]
-
-
-def coefficient_of_variation(rates: Sequence[float]) -> float | None:
-    """Standard deviation over mean, of the windows after the first (which holds the ramp-up); None without a mean."""
-    steady = list(rates[1:])
-    if len(steady) < 2 or statistics.mean(steady) == 0:
-        return None
-    return statistics.stdev(steady) / statistics.mean(steady)
-
-
-async def _request(client: Client, case: Mapping[str, Any], output_tokens: int) -> StreamTiming | RequestFailure:
-    messages = [
-        {**message, "content": f"{next(_NUMBERS)}. {message['content']}"} if message["role"] == "user" else message
-        for message in case["messages"]
-        if message["role"] in ("system", "user")
-    ]
-    return await client.stream(
-        messages, tools=case["tools"], tool_choice="none", max_tokens=output_tokens, temperature=0, ignore_eos=True
-    )
-
-
-def _collect(results: Sequence[StreamTiming | RequestFailure], wall_s: float) -> LoadResult:
+    shares = _deal(endpoint, load, num_processes, timeout_s, retry_s)
+    cpu_shares = run_clients(shares, keep)
     return LoadResult(
-        timings=tuple(result for result in results if isinstance(result, StreamTiming)),
-        failures=tuple(result.reason for result in results if isinstance(result, RequestFailure)),
-        wall_s=wall_s,
+        concurrency=load.concurrency,
+        rate_per_s=load.rate_per_s,
+        output_tokens=load.output_tokens,
+        timings=tuple(sorted((r for r in results if isinstance(r, StreamTiming)), key=lambda timing: timing.started_s)),
+        failures=tuple(result for result in results if isinstance(result, RequestFailure)),
+        client_cpu_shares=tuple(cpu_shares),
     )
+
+
+def _deal(endpoint: Endpoint, load: Load, num_processes: int, timeout_s: float, retry_s: float) -> list[Share]:
+    """A share for each process: streams, or arrivals, in turn. No request of two loads has the same number."""
+    first_number = 100_000 + secrets.randbelow(900_000)
+
+    def share(**own: Any) -> Share:
+        return Share(endpoint, load.requests, load.cached, first_number, timeout_s, retry_s, **own)
+
+    if load.concurrency is not None:
+        streams = range(min(load.concurrency, load.num_requests or load.concurrency))
+        return [
+            share(
+                streams=tuple(streams[process::num_processes]),
+                concurrency=load.concurrency,
+                num_requests=load.num_requests,
+                duration_s=load.duration_s,
+            )
+            for process in range(min(num_processes, len(streams)))
+        ]
+    assert load.rate_per_s is not None
+    arrivals = list(enumerate(arrival_times(load.rate_per_s, load.num_requests, load.duration_s, load.seed)))
+    return [share(arrivals=tuple(arrivals[process::num_processes])) for process in range(min(num_processes, len(arrivals)))]
+
+
+def _body(case: Mapping[str, Any], output_tokens: int, natural: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "messages": [message for message in case["messages"] if message["role"] in ("system", "user")],
+        "max_tokens": output_tokens,
+        "temperature": 0,
+    }
+    if case["tools"]:
+        body |= {"tools": case["tools"], "tool_choice": "auto" if natural else "none"}
+    return body if natural else body | {"ignore_eos": True}

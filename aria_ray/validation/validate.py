@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,27 @@ from aria_ray.config.schema import ValidationConfig
 from aria_ray.errors import ServingError
 from aria_ray.hardware.telemetry import Sampler
 from aria_ray.records import Endpoint
-from aria_ray.validation.accuracy import CaseResult, as_json, choose_cases, run_cases, wilson_interval
-from aria_ray.validation.client import connect
-from aria_ray.validation.load import (
-    SINGLE_STREAM_REQUESTS,
-    coefficient_of_variation,
-    run_load,
-    sustain_load,
-    window_rates,
+from aria_ray.validation import bfcl
+from aria_ray.validation.accuracy import (
+    MAX_TOKENS,
+    NO_ANSWER,
+    CaseResult,
+    as_json,
+    choose_cases,
+    expected_rounds,
+    run_cases,
 )
+from aria_ray.validation.client import RETRY_S, RequestFailure, StreamTiming, connect
+from aria_ray.validation.latency import Slo
+from aria_ray.validation.latency import summarise as summarise_load
+from aria_ray.validation.load import Load, LoadResult, measure_load, prompts
+from aria_ray.validation.stability import NUM_WINDOWS, summarise_stability, sustained_load
+from aria_ray.validation.statistics import paired_difference, wilson_interval
+
+MIN_REQUESTS = 6
+"""Of any load: of fewer the median has no interval."""
+PREFIX_OUTPUT_TOKENS = 4
+"""Of answers of which only the first token matters."""
 
 Progress = Callable[[float, float, str], None]
 """progress(done, total, what)"""
@@ -39,91 +52,215 @@ def read_cases(dataset: Path, split: str, num_cases: int) -> list[Mapping[str, A
 
 def measure_quality(
     config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
-) -> dict[str, Any]:
-    """Run held-out conversations against an endpoint; every transcript goes to `out` (JSON lines). Returns the shares."""
+) -> list[CaseResult]:
+    """Run held-out conversations against an endpoint; every transcript goes to `out` (JSON lines).
+
+    Raises:
+        ServingError: no request was answered.
+    """
     return asyncio.run(_quality(config, endpoint, cases, out, progress))
 
 
 def measure_speed(
     config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Single stream, concurrent and sustained load against an endpoint; every timing goes to `out` (JSON)."""
-    return asyncio.run(_speed(config, endpoint, cases, out, progress))
+    """How fast an endpoint is; every timing goes to `out` (JSON)."""
+    bench = _Bench(config, endpoint, cases, progress)
+    warm_up = bench.run("warm-up", Load(bench.bodies(8), concurrency=config.concurrency, num_requests=config.concurrency))
+    if warm_up["failures"] == warm_up["requests"]:
+        reason = warm_up["reasons"][0]
+        raise ServingError(f"no streamed request to {endpoint.base_url} was answered ({reason}); mend that and measure again")
+    bodies = bench.bodies(config.output_tokens)
+    levels = []
+    with Sampler() as sampler:
+        for level in config.levels:
+            number = max(MIN_REQUESTS, 2 * level, round(config.load_requests * level / config.concurrency))
+            levels.append(bench.run(f"{level} streams", Load(bodies, concurrency=level, num_requests=number)))
+    facts: dict[str, Any] = {"levels": levels, "prefix": _prefix(bench)}
+    facts["poisson"] = _poisson(bench, bodies, levels)
+    facts["tool_calls"] = _tool_calls(bench)
+    facts |= {"cpu_share": sampler.cpu_share, "gpu_share": sampler.gpu_share, "peak_memory_gib": sampler.peak_memory_gib}
+    write_json(out, bench.raw)
+    return facts
+
+
+def measure_stability(
+    config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Whether an endpoint stays what it is under sustained load; every timing goes to `out` (JSON)."""
+    bench = _Bench(config, endpoint, cases, progress)
+    load = sustained_load(cases, config.output_tokens, config.concurrency, config.stability_s)
+    with Sampler() as sampler:
+        result = bench.measure("sustained", load)
+    write_json(out, bench.raw)
+    # From when the clients, whose memory is in it too, are up, to the end of the load.
+    settled_s = config.stability_s / NUM_WINDOWS
+    within = [gib for t_s, gib in zip(sampler.t_s, sampler.memory_gib, strict=True) if settled_s <= t_s <= config.stability_s]
+    return summarise_stability(result, config.stability_s, within)
+
+
+class _Bench:
+    """One load after another on one endpoint, with what came of each."""
+
+    def __init__(
+        self, config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], progress: Progress
+    ) -> None:
+        self.config, self.endpoint, self.cases, self.progress = config, endpoint, cases, progress
+        self.slo = Slo(**config.objectives.model_dump())
+        self.raw: dict[str, Any] = {}
+        """By name of the load; the moments of single chunks are kept of the sustained one only."""
+
+    def bodies(self, output_tokens: int) -> tuple[dict[str, Any], ...]:
+        """Requests for answers of so many tokens."""
+        return prompts(self.cases, output_tokens)
+
+    def run(self, name: str, load: Load) -> dict[str, Any]:
+        """The summary of a load."""
+        return summarise_load(self.measure(name, load), self.slo)
+
+    def measure(self, name: str, load: Load) -> LoadResult:
+        """The timings of a load, with live progress: requests done, and tokens per second so far."""
+        began, done, tokens, failed = time.perf_counter(), 0, 0, 0
+
+        def on_result(result: StreamTiming | RequestFailure) -> None:
+            nonlocal done, tokens, failed
+            done += 1
+            failed += isinstance(result, RequestFailure)
+            tokens += 0 if isinstance(result, RequestFailure) else result.completion_tokens
+            seconds = time.perf_counter() - began
+            what = f"{name}: {tokens / seconds:.0f} tokens/s" + (f", {failed} failed" if failed else "")
+            if load.duration_s:
+                self.progress(min(seconds, load.duration_s), load.duration_s, what)
+            else:
+                self.progress(done, load.num_requests or 0, what)
+
+        self.progress(0, load.num_requests or load.duration_s or 0, name)
+        result = measure_load(
+            self.endpoint,
+            load,
+            num_processes=self.config.client_processes,
+            timeout_s=self.config.request_timeout_s,
+            on_result=on_result,
+            retry_s=0,  # what a client would have to send again is a failure of the service
+        )
+        keep_chunks = load.duration_s is not None
+        timings = [asdict(timing if keep_chunks else replace(timing, arrivals=())) for timing in result.timings]
+        self.raw[name] = {
+            "concurrency": load.concurrency,
+            "rate_per_s": load.rate_per_s,
+            "timings": timings,
+            "failures": [asdict(failure) for failure in result.failures],
+            "client_cpu_shares": result.client_cpu_shares,
+        }
+        return result
+
+
+def _prefix(bench: _Bench) -> dict[str, Any]:
+    """One stream, of whose prompts the endpoint's prefix cache knows nothing, and then everything."""
+    bodies = bench.bodies(PREFIX_OUTPUT_TOKENS)[:MIN_REQUESTS]
+    cold = bench.run("nothing cached", Load(bodies, concurrency=1, num_requests=len(bodies), cached="nothing"))
+    everything = Load(bodies, concurrency=1, num_requests=len(bodies), cached="everything")
+    bench.run("filling the cache", everything)
+    return {"cold": cold, "warm": bench.run("everything cached", everything)}
+
+
+def _poisson(bench: _Bench, bodies: tuple[dict[str, Any], ...], levels: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Requests by chance, as many as the share that the configuration asks for of what the concurrent load got answered."""
+    full = next(level for level in levels if level["concurrency"] == bench.config.concurrency)["requests_per_s"]
+    rate_per_s = bench.config.poisson_share * (full or 0)
+    if not rate_per_s:
+        return None
+    number = max(MIN_REQUESTS, bench.config.load_requests // 2)
+    return bench.run("by chance (Poisson)", Load(bodies, rate_per_s=rate_per_s, num_requests=number))
+
+
+def _tool_calls(bench: _Bench) -> dict[str, Any] | None:
+    """One stream of the model's own answers to questions that a tool answers: the time to its first call."""
+    calling = [case for case in bench.cases if expected_rounds(case)][:MIN_REQUESTS]
+    if not calling:
+        return None
+    bodies = prompts(calling, MAX_TOKENS, natural=True)
+    return bench.run("tool calls", Load(bodies, concurrency=1, num_requests=len(bodies)))
 
 
 async def _quality(
     config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
-) -> dict[str, Any]:
+) -> list[CaseResult]:
     done: list[CaseResult] = []
 
     def on_case(result: CaseResult) -> None:
         done.append(result)
         progress(len(done), len(cases), f"{sum(item.outcome == 'correct' for item in done)} right")
 
-    async with connect(endpoint, config.request_timeout_s, config.concurrency) as client:
+    async with connect(endpoint, config.request_timeout_s, config.concurrency, RETRY_S) as client:
         results = await run_cases(client, cases, config.concurrency, on_case, strict=config.strict_tools)
     write_text(out, "".join(as_json(result) + "\n" for result in results))
     if all(result.outcome == "request_failed" for result in results):
         raise ServingError(f"every request to {endpoint.base_url} failed: {results[0].detail}; the transcripts are in {out}")
-    return summarise(results)
+    return results
+
+
+def measure_bfcl(config: ValidationConfig, endpoint: Endpoint, out: Path, progress: Progress) -> dict[str, Any]:
+    """The Berkeley leaderboard's questions against an endpoint; every answer goes to `out` (JSON lines). Returns the shares."""
+    questions = [each for category in bfcl.CATEGORIES for each in bfcl.read_questions(category, config.bfcl_cases)]
+    done: list[bfcl.BfclResult] = []
+
+    def on_case(result: bfcl.BfclResult) -> None:
+        done.append(result)
+        progress(len(done), len(questions), f"{sum(item.outcome == 'correct' for item in done)} right")
+
+    async def ask() -> list[bfcl.BfclResult]:
+        async with connect(endpoint, config.request_timeout_s, config.concurrency, RETRY_S) as client:
+            return await bfcl.run_bfcl(client, questions, config.concurrency, on_case)
+
+    results = asyncio.run(ask())
+    write_text(out, "".join(bfcl.as_json(result) + "\n" for result in results))
+    return bfcl.summarise(results)
 
 
 def summarise(results: Sequence[CaseResult]) -> dict[str, Any]:
-    """Shares with 95 % intervals. Failed requests are failures of the service: they are counted, and judged nowhere."""
-    answered = [result for result in results if result.outcome != "request_failed"]
+    """Shares with 95 % intervals. Requests and checks that failed are no answers: they are counted, and judge no model."""
     groups: dict[str, list[bool]] = defaultdict(list)
-    for result in answered:
-        right = result.outcome == "correct"
-        groups["accuracy"].append(right)
-        groups[f"category:{result.category}"].append(right)
-        groups[f"scenario:{result.scenario}"].append(right)
-        groups["tool_compliance"].append(bool(result.compliant))
-        if not result.expects_call:
-            groups["irrelevance"].append(not result.made_call)
-        groups["thinking_prefix"] += [True] * result.num_thoughts
-        groups["thinking_prefix"] += [False] * (result.num_turns - result.num_thoughts)
-    shares = {}
-    for name, values in groups.items():
-        if values:
-            hits = sum(values)
-            shares[name] = {"value": hits / len(values), "cases": len(values), "interval": wilson_interval(hits, len(values))}
+    for result in results:
+        if result.outcome not in NO_ANSWER:
+            for name, values in _judgements(result).items():
+                groups[name] += values
+    shares = {name: _share(values) for name, values in groups.items() if values}
     return {"outcomes": dict(Counter(result.outcome for result in results)), "shares": shares}
 
 
-async def _speed(
-    config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, progress: Progress
-) -> dict[str, Any]:
-    total_s = config.stability_s
-    async with connect(endpoint, config.request_timeout_s, config.concurrency) as client:
-        progress(0, total_s, "warm-up")
-        await run_load(client, cases, config.concurrency, config.concurrency, 8)
-        progress(0, total_s, "single stream")
-        single = await run_load(client, cases, SINGLE_STREAM_REQUESTS, 1, config.output_tokens)
-        progress(0, total_s, f"{config.concurrency} streams")
-        with Sampler() as sampler:
-            many = await run_load(client, cases, config.load_requests, config.concurrency, config.output_tokens)
-        progress(0, total_s, "sustained")
-        sustained = await sustain_load(
-            client,
-            cases,
-            total_s,
-            config.concurrency,
-            config.output_tokens,
-            lambda second: progress(second, total_s, "sustained"),
-        )
-    rates = window_rates(sustained, total_s)
-    failures = [*single.failures, *many.failures, *sustained.failures]
-    write_json(out, {"single": asdict(single), "concurrent": asdict(many), "sustained": asdict(sustained)})
+def compare_models(ours: Sequence[CaseResult], base: Sequence[CaseResult]) -> dict[str, Any]:
+    """Differences of shares, ours less the base model's, with paired 95 % intervals over the cases that both answered."""
+    theirs = {result.id: result for result in base if result.outcome not in NO_ANSWER}
+    pairs = [(result, theirs[result.id]) for result in ours if result.outcome not in NO_ANSWER and result.id in theirs]
+    found = {}
+    for name in ("accuracy", "tool_compliance", "tool_selection", "irrelevance"):
+        judged = [(_judgements(one)[name], _judgements(other)[name]) for one, other in pairs]
+        both = [(mine[0], theirs_[0]) for mine, theirs_ in judged if mine and theirs_]
+        if both:
+            value, low, high = paired_difference([mine for mine, _ in both], [theirs_ for _, theirs_ in both])
+            found[name] = {"value": value, "cases": len(both), "interval": (low, high)}
+    return found
+
+
+def _judgements(result: CaseResult) -> dict[str, list[bool]]:
+    """What one answered case says, by the name of the share that it counts for."""
+    right = result.outcome == "correct"
     return {
-        "single_stream_tokens_per_s": single.tokens_per_s,
-        "ttft_ms": single.ttft_ms,
-        "output_tokens_per_s": many.tokens_per_s,
-        "concurrency": config.concurrency,
-        "stability_cv": None if sustained.failures else coefficient_of_variation(rates),
-        "sustained_rates": rates,
-        "serving_cpu_share": sampler.cpu_share,
-        "serving_peak_memory_gib": sampler.peak_memory_gib,
-        "requests": len(failures) + sum(len(part.timings) for part in (single, many, sustained)),
-        "failures": failures[:10],
-        "num_failures": len(failures),
+        "accuracy": [right],
+        "tool_compliance": [bool(result.compliant)],
+        "tool_selection": [] if result.right_tools is None else [result.right_tools],
+        "argument_match": [] if result.right_arguments is None else [result.right_arguments],
+        "schema_validity": [True] * result.num_valid_calls + [False] * (result.num_calls - result.num_valid_calls),
+        "thinking_prefix": [True] * result.num_thoughts + [False] * (result.num_turns - result.num_thoughts),
+        # An answer in the wrong format is no restraint.
+        "irrelevance": [] if result.expects_call else [not result.made_call and result.outcome != "malformed"],
+        "missing_value": [right] if result.expects_question else [],
+        f"category:{result.category}": [right],
+        f"scenario:{result.scenario}": [right],
+        f"difficulty:{result.difficulty}": [right],
     }
+
+
+def _share(values: Sequence[bool]) -> dict[str, Any]:
+    return {"value": sum(values) / len(values), "cases": len(values), "interval": wilson_interval(sum(values), len(values))}

@@ -40,7 +40,13 @@ def finished(tmp_path_factory, free_port):
 
 def test_a_run_leaves_what_it_promises(finished):
     out, _, printed = finished
-    for name in ("final_dataset.jsonl", "system_report.txt", "report.json", "production_model.ckpt/model.safetensors"):
+    for name in (
+        "final_dataset.jsonl",
+        "system_report.txt",
+        "report.json",
+        "report.html",
+        "production_model.ckpt/model.safetensors",
+    ):
         assert (out / name).stat().st_size > 0, name
     for stage in ("dataset", "training", "validation"):
         assert json.loads((out / stage / "manifest.json").read_text())["stage"] == stage
@@ -53,7 +59,9 @@ def test_every_figure_is_measured_or_says_that_it_is_not(finished):
     report = json.loads((out / "report.json").read_text())
     metrics = {metric["name"]: metric for metric in report["metrics"]}
     measured = {"accuracy", "tool_compliance", "thinking_prefix", "output_tokens_per_s", "single_stream_tokens_per_s"}
-    measured |= {"ttft_ms", "train_step_ms", "memory_reduction", "compute_utilization", "stability_cv"}
+    measured |= {"ttft_ms", "train_step_ms", "memory_reduction", "compute_utilization", "stability_cv", "stability_drift"}
+    measured |= {"train_flop_utilization", "output_roofline_share", "ttft_cold_ms", "ttft_warm_ms", "failed_requests"}
+    measured |= {"serving_cpu_share", "serving_peak_memory_gib", "client_cpu_share"}
     for name in measured:
         assert metrics[name]["value"] is not None, name
     assert metrics["accuracy_base"] == metrics["accuracy_base"] | {"value": None, "status": "unmeasured"}
@@ -63,6 +71,30 @@ def test_every_figure_is_measured_or_says_that_it_is_not(finished):
     assert metrics["output_tokens_per_s"]["value"] > 0
     assert report["verdict"] == "not ready"  # random weights are right by accident only
     assert {"ray", "torch", "transformers"} <= set(report["provenance"]["versions"])
+
+
+def test_every_stage_leaves_its_telemetry(finished):
+    out, _, _ = finished
+    for stage in ("dataset", "training", "validation"):
+        series = json.loads((out / stage / "telemetry.json").read_text())
+        assert len(series["t_s"]) == len(series["cpu_share"]) == len(series["memory_gib"]) > 2
+        assert max(series["memory_gib"]) > 0.5
+    assert [what for _, what in series["marks"]] == ["endpoint", "accuracy", "accuracy on unseen tools", "speed", "stability"]
+
+
+def test_the_page_of_a_real_run_draws_all_its_plots(finished):
+    page = (finished[0] / "report.html").read_text()
+    assert page.count("<svg") >= 8
+    assert "<script" not in page
+
+
+def test_a_run_compared_with_itself_differs_in_nothing(finished):
+    out, _, _ = finished
+    done = aria("report", "--compare", out, out)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.split("accuracy", 1)[1]
+    assert "within noise" in table
+    assert not [line for line in table.splitlines() if line.rstrip().endswith("beyond noise")]
 
 
 def test_the_model_directory_loads_as_it_is(finished):

@@ -7,11 +7,13 @@ it says means nothing: a grammar and a logit bias decide what it says where a te
 import asyncio
 import contextlib
 import json
+import os
 import random
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -211,6 +213,35 @@ def test_five_hundred_bad_requests_leave_it_healthy(served: Served) -> None:
         if answer.status_code != 200:
             assert "message" in answer.json()["error"], (number, kind)
     assert served.chat().status_code == 200
+
+
+def test_the_proof_takes_any_endpoint(served: Served, tmp_path: Path) -> None:
+    """`aria validate --endpoint` on one that it did not start: here ours, with a key."""
+
+    def validate(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "aria_ray", "validate", "smoke", "--out", str(tmp_path / "out")]
+        given = [*command, "--endpoint", served.endpoint.base_url, *more]
+        keys = os.environ | {"A_KEY": KEYS[0]}
+        return subprocess.run(given, capture_output=True, text=True, timeout=600, check=False, env=keys)
+
+    refused = validate()
+    assert (refused.returncode, "refuses the request (HTTP 401)" in refused.stderr) == (2, True)
+    unknown = validate("--key-env", "A_KEY", "--model", "other")
+    assert (unknown.returncode, "serves aria, not 'other'" in unknown.stderr) == (2, True)
+    done = validate("--key-env", "A_KEY", "--require-ready")
+    assert done.returncode == 3, done.stdout + done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    metrics = {metric["name"]: metric for metric in report["metrics"]}
+    for name in ("accuracy", "tool_compliance", "output_tokens_per_s", "ttft_cold_ms", "stability_cv"):
+        assert metrics[name]["value"] is not None, name
+    assert metrics["failed_requests"]["value"] == 0
+    for name in ("train_flop_utilization", "memory_reduction", "memory_growth", "output_roofline_share"):
+        assert metrics[name]["status"] == "unmeasured", name
+    assert report["provenance"]["endpoint"]["base_url"] == served.endpoint.base_url.rstrip("/")
+    assert (tmp_path / "out" / "report.html").stat().st_size > 50_000
+    assert KEYS[0] not in "".join(path.read_text() for path in (tmp_path / "out").rglob("*.json*"))
+    again = validate("--key-env", "A_KEY")
+    assert (again.returncode, "holds a finished validation" in again.stderr) == (2, True)
 
 
 def test_the_dashboards_metrics_are_on_one_port(served: Served) -> None:

@@ -23,14 +23,21 @@ def manifest(directory, fingerprint="a" * 16):
 
 @pytest.fixture
 def finished(tmp_path):
-    (tmp_path / "rows.txt").write_text("rows")
     artifacts.begin(tmp_path, "a" * 16)
+    (tmp_path / "rows.txt").write_text("rows")
     artifacts.finish(tmp_path, manifest(tmp_path))
     return tmp_path
 
 
 def test_a_finished_stage_is_reused(finished):
     assert artifacts.finished(finished, "a" * 16) == manifest(finished)
+
+
+def test_a_folder_of_somebody_elses_files_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds files that are no stage's"):
+        artifacts.begin(tmp_path, "a" * 16)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_another_configuration_is_refused_with_both_fingerprints(finished):

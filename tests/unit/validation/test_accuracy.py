@@ -2,15 +2,16 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from aria_ray.grammar import Call, answer_message, thought_for_calls, thought_without_call, tool_call_message
 from aria_ray.tools import TOOLS, tool_definition
-from aria_ray.validation.accuracy import choose_cases, run_case, same_rounds, wilson_interval
+from aria_ray.validation.accuracy import run_case, same_rounds
 from aria_ray.validation.client import Client
-from aria_ray.validation.validate import summarise
+from aria_ray.validation.validate import compare_models, summarise
 
 DEFINITION = tool_definition(TOOLS["multiply"])
 PARAMETERS = list(DEFINITION["function"]["parameters"]["properties"])
@@ -21,6 +22,7 @@ HIT = {
     "id": "hit",
     "category": "math",
     "scenario": "hit",
+    "difficulty": 1,
     "tools": [DEFINITION],
     "tool_names": json.dumps({"multiply": {"tool": "multiply", "parameters": {name: name for name in PARAMETERS}}}),
     "answer_contains": ["42"],
@@ -31,6 +33,11 @@ HIT = {
         answer_message(thought_without_call("product", "result is ready"), "It is 42."),
     ],
 }
+ASK = {**HIT, "id": "ask", "scenario": "error", "answer_contains": ["which"]}
+ASK["messages"] = [
+    HIT["messages"][0],
+    answer_message(thought_without_call("product", "factor is missing"), "Times which number?"),
+]
 MISS = {**HIT, "id": "miss", "scenario": "miss", "answer_contains": [], "messages": [HIT["messages"][0], HIT["messages"][3]]}
 
 
@@ -92,6 +99,11 @@ def test_tools_are_sent_as_strict_if_asked_for(strict):
         (HIT, [saying('<tool_call>{"name": "multiply"}')], "malformed", False),
         (HIT, [500], "request_failed", None),
         (HIT, [calling(CALL.arguments), 503], "request_failed", None),
+        (HIT, [saying(f"{READY}\nIt is 42.")], "malformed", False),
+        (HIT, [calling(CALL.arguments), saying(READY)], "malformed", False),
+        (ASK, [saying("Times which number?")], "correct", True),
+        (ASK, [saying("It is 42.")], "wrong", True),
+        (ASK, [calling(CALL.arguments), saying("Times which number?")], "wrong", False),
         (MISS, [saying("Fine.")], "correct", True),
         (MISS, [calling(CALL.arguments), saying("Fine.")], "wrong", False),
     ],
@@ -120,21 +132,67 @@ def test_irrelevance_is_judged_where_no_call_is_expected():
     assert (shares["irrelevance"]["value"], shares["irrelevance"]["cases"]) == (0.5, 2)
 
 
+OTHER = dict(zip(PARAMETERS, (6, 8), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("replies", "tools", "arguments", "valid"),
+    [
+        ([calling(CALL.arguments), saying("42")], True, True, (1, 1)),
+        ([calling(OTHER), saying("42")], True, False, (1, 1)),
+        ([calling({PARAMETERS[0]: "six"}), saying("42")], True, False, (0, 1)),
+        ([calling(CALL.arguments, name="plus"), saying("42")], False, None, (0, 1)),
+        ([calling(CALL.arguments), calling(CALL.arguments), saying("42")], False, None, (2, 2)),
+        ([saying("42")], False, None, (0, 0)),
+        ([calling("{")], False, None, (0, 1)),
+        ([500], None, None, (0, 0)),
+    ],
+)
+def test_what_was_right_of_the_calls(replies, tools, arguments, valid):
+    result, _ = converse(HIT, *replies)
+    assert (result.right_tools, result.right_arguments) == (tools, arguments)
+    assert (result.num_valid_calls, result.num_calls) == valid
+
+
+def test_shares_of_calls_and_of_questions():
+    right, other = converse(HIT, calling(CALL.arguments), saying("42"))[0], converse(HIT, calling(OTHER), saying("42"))[0]
+    asked, guessed = converse(ASK, saying("Times which number?"))[0], converse(ASK, saying("It is 42."))[0]
+    shares = summarise([right, other, asked, guessed, asked])["shares"]
+    found = {name: (shares[name]["value"], shares[name]["cases"]) for name in shares}
+    assert found["tool_selection"] == (1.0, 2)
+    assert found["argument_match"] == (0.5, 2)
+    assert found["schema_validity"] == (1.0, 2)
+    assert found["missing_value"] == (pytest.approx(2 / 3), 3)
+    assert found["difficulty:1"] == (pytest.approx(3 / 5), 5)
+
+
+def test_a_check_that_crashes_is_no_wrong_answer_and_stops_nothing():
+    broken = json.loads(json.dumps(DEFINITION))
+    broken["function"]["parameters"]["properties"][PARAMETERS[0]] = {"type": "string", "pattern": "["}  # no regular expression
+    crashed, _ = converse({**HIT, "tools": [broken]}, calling({**CALL.arguments, PARAMETERS[0]: "6"}), saying("42"))
+    assert crashed.outcome == "check_failed"
+    assert crashed.compliant is None
+    summary = summarise([crashed, converse(HIT, calling(CALL.arguments), saying("42"))[0]])
+    assert summary["outcomes"] == {"check_failed": 1, "correct": 1}
+    assert summary["shares"]["accuracy"]["cases"] == 1
+
+
+def test_two_models_are_compared_on_the_cases_that_both_answered():
+    right, wrong, failed = (
+        converse(HIT, *replies)[0] for replies in ([calling(CALL.arguments), saying("42")], [saying("?")], [500])
+    )
+    named = [
+        [replace(result, id=str(number)) for number, result in enumerate(each)]
+        for each in ([right] * 30 + [wrong, failed], [wrong] * 20 + [right] * 12)
+    ]
+    difference = compare_models(*named)["accuracy"]
+    assert (difference["value"], difference["cases"]) == (pytest.approx(19 / 31), 31)
+    low, high = difference["interval"]
+    assert 0 < low < 19 / 31 < high < 1
+
+
 def test_calls_compare_by_meaning():
     one, other = Call("f", {"x": 15, "t": "A b"}), Call("g", {})
     assert same_rounds([[one, other]], [[other, Call("f", {"t": "a b ", "x": 15.0})]])
     assert not same_rounds([[one], [other]], [[one, other]])
     assert not same_rounds([[one]], [[Call("f", {"x": 15})]])
-
-
-def test_wilson_interval():
-    # Without a success its upper end is z^2 / (n + z^2); at one half it is symmetric.
-    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
-    assert wilson_interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-
-
-def test_every_model_gets_the_same_cases():
-    rows = [{"id": f"{number:03}"} for number in range(50)]
-    assert choose_cases(rows, 10) == choose_cases(list(reversed(rows)), 10)
-    assert len(choose_cases(rows, 100)) == 50

@@ -1,0 +1,183 @@
+"""What the page shows beyond the report's figures, read from the files of a run directory. What is not there stays empty."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from aria_ray.artifacts import MANIFEST
+from aria_ray.records import Report
+
+STAGES = ("dataset", "training", "validation")
+OWN_ROWS = "own/"
+"""How `template_id` begins for rows that came from files of the user's own: the dataset's shares leave them out too."""
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long the single requests of one level of the load took, in milliseconds, sorted."""
+
+    concurrency: int
+    ttft_ms: tuple[float, ...]
+    e2e_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the plots and the list of failed cases are made from. An empty field is one that nothing was found for."""
+
+    steps: tuple[Facts, ...] = ()
+    """`log.jsonl`: one optimizer step each, in order; what was done again after a resume is there once."""
+    evaluations: tuple[Facts, ...] = ()
+    """Held-out evaluations, in order."""
+    transitions: tuple[Facts, ...] = ()
+    """Ends of the curriculum's stages, with their targets and minima."""
+    rows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Shares of the dataset's rows: {column: {value: share}}."""
+    crossing: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Rows of each (scenario, category)."""
+    validation: Facts = field(default_factory=dict)
+    """The facts of the validation stage's manifest."""
+    waits: tuple[Waits, ...] = ()
+    """One for each level of the closed-loop load that gave rates."""
+    telemetry: Mapping[str, Facts] = field(default_factory=dict)
+    """By stage."""
+    num_cases: int = 0
+    failed_cases: tuple[Facts, ...] = ()
+    """Of the held-out cases, those not answered right, the scenarios taking turns."""
+    left_out: tuple[str, ...] = ()
+    """What was found and not used, and why."""
+
+    @property
+    def levels(self) -> tuple[Facts, ...]:
+        """Closed-loop load, ascending concurrency."""
+        return tuple((self.validation.get("speed") or {}).get("levels") or ())
+
+    def quality(self, which: str = "quality") -> Mapping[str, Facts]:
+        """Shares with intervals of `quality`, `quality_base` or `quality_unseen`; empty where that was not measured."""
+        return (self.validation.get(which) or {}).get("shares") or {}
+
+
+def read_evidence(report: Report, out: Path) -> Evidence:
+    """The evidence for `report` in the run directory `out`.
+
+    A file that is absent or damaged leaves its fields empty. A stage that was made again since (another fingerprint than the
+    report names) is not used, and named in `left_out`.
+    """
+    manifests = {stage: _json(out / stage / MANIFEST) for stage in STAGES}
+    known = report.provenance.get("stages") or {}
+    other = [
+        stage
+        for stage, manifest in manifests.items()
+        if stage in known and manifest and manifest.get("fingerprint") != known[stage].get("fingerprint")
+    ]
+    used = [stage for stage in STAGES if stage not in other]
+    dataset = _dataset(out / "dataset") if "dataset" in used else {}
+    training = _training(out / "training") if "training" in used else {}
+    facts = manifests["validation"].get("facts") or {}
+    validation = _validation(out / "validation", facts) if "validation" in used else {}
+    telemetry = {stage: _json(out / stage / "telemetry.json") for stage in used}
+    return Evidence(
+        **dataset,
+        **training,
+        **validation,
+        telemetry={stage: samples for stage, samples in telemetry.items() if samples.get("t_s")},
+        left_out=tuple(
+            f"{stage}/ was made again after this report (fingerprint {_print(manifests[stage])})" for stage in other
+        ),
+    )
+
+
+def read_cases(path: Path) -> list[dict[str, Any]]:
+    """The cases of a `cases*.jsonl`; empty where there is no such file. Damaged lines are left out."""
+    return list(_json_lines(path))
+
+
+def _dataset(directory: Path) -> dict[str, Any]:
+    shares = _json(directory / "quality.json").get("shares") or {}
+    crossing: Counter[tuple[str, str]] = Counter()
+    if (directory / "parquet").is_dir():
+        rows = ds.dataset(directory / "parquet", format="parquet")
+        if {"scenario", "category", "template_id"} <= set(rows.schema.names):
+            table = rows.to_table(["scenario", "category"], filter=~pc.starts_with(pc.field("template_id"), OWN_ROWS))
+            crossing.update(zip(table["scenario"].to_pylist(), table["category"].to_pylist(), strict=True))
+    return {"rows": shares, "crossing": dict(crossing)}
+
+
+def _training(directory: Path) -> dict[str, Any]:
+    curriculum = _json(directory / "curriculum.json")
+    events: dict[Any, Facts] = {}
+    for event in (*(curriculum.get("events") or ()), *_json_lines(directory / "log.jsonl")):
+        if event.get("event") in ("step", "evaluation") and event.get("total_steps") is not None:
+            events[event["event"], event["total_steps"]] = event
+    ordered = [events[key] for key in sorted(events, key=lambda key: key[1])]
+    return {
+        "steps": tuple(event for event in ordered if event["event"] == "step"),
+        "evaluations": tuple(event for event in ordered if event["event"] == "evaluation"),
+        "transitions": tuple(curriculum.get("transitions") or ()),
+    }
+
+
+def _validation(directory: Path, facts: Facts) -> dict[str, Any]:
+    cases = read_cases(directory / "cases.jsonl")
+    raw = _json(directory / "load.json")
+    levels = [level for level in (facts.get("speed") or {}).get("levels") or () if level.get("ttft_ms")]
+    waits = [_waits(level["concurrency"], raw.get(f"{level['concurrency']} streams") or {}) for level in levels]
+    return {
+        "validation": facts,
+        "waits": tuple(each for each in waits if each.ttft_ms),
+        "num_cases": len(cases),
+        "failed_cases": _taking_turns([case for case in cases if case.get("outcome") != "correct"]),
+    }
+
+
+def _waits(concurrency: int, batch: Facts) -> Waits:
+    timings = [timing for timing in batch.get("timings") or () if {"started_s", "first_token_s", "ended_s"} <= set(timing)]
+    return Waits(
+        concurrency=concurrency,
+        ttft_ms=tuple(sorted(1000 * (timing["first_token_s"] - timing["started_s"]) for timing in timings)),
+        e2e_ms=tuple(sorted(1000 * (timing["ended_s"] - timing["started_s"]) for timing in timings)),
+    )
+
+
+def _taking_turns(cases: list[dict[str, Any]]) -> tuple[Facts, ...]:
+    """The cases, one of each scenario at a time, so that the first few show every kind of failure."""
+    groups: dict[str, list[Facts]] = defaultdict(list)
+    for case in cases:
+        groups[case.get("scenario", "")].append(case)
+    return tuple(case for turn in zip_longest(*groups.values()) for case in turn if case is not None)
+
+
+def _print(manifest: Facts) -> str:
+    return str(manifest.get("fingerprint"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where the file is absent or holds none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # torn, as a killed process leaves one
+        if isinstance(value, dict):
+            yield value

@@ -1,0 +1,261 @@
+"""The report as one page: self-contained HTML with plots, no script, and nothing that is fetched."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from aria_ray.records import Metric, Report
+from aria_ray.report import plots, serving_plots
+from aria_ray.report.evidence import STAGES, Evidence, Facts
+from aria_ray.validation.readiness import LOWER_IS_BETTER
+
+MAX_CASES = 30
+MAX_CHARACTERS = 1000
+"""Of one text of a case that is shown: thirty cases of long texts stay far below a megabyte."""
+WORDS = {"met": "met", "not_met": "not met", "inconclusive": "inconclusive", "unmeasured": "unmeasured"}
+VERDICT_STATUS = {"production ready": "met", "conditional": "inconclusive", "needs work": "not_met", "not ready": "not_met"}
+SHARE_GROUPS = ("category", "scenario", "difficulty")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What the page says around a picture."""
+
+    title: str
+    draw: Callable[[Evidence], str | None]
+    caption: str
+    needs: str
+    """What would have to be there: said in the picture's place where it is not."""
+
+
+PLOTS = (
+    Plot(
+        "Training",
+        plots.curriculum,
+        "Loss on a logarithmic scale. A gate ends its stage early at the target, and fails below the minimum.",
+        "no steps in training/log.jsonl",
+    ),
+    Plot(
+        "Throughput",
+        serving_plots.throughput,
+        "Closed loop: so many requests are in flight all the time. The roofline bound follows from this machine's "
+        "measured memory bandwidth and arithmetic.",
+        "no load at several concurrencies in the validation stage",
+    ),
+    Plot(
+        "Latency",
+        serving_plots.latency,
+        "Percentiles over requests: half of them wait no longer than p50, 99 of 100 no longer than p99.",
+        "no latencies in the validation stage",
+    ),
+    Plot(
+        "Waiting",
+        serving_plots.waits,
+        "Cumulative: the share of requests that waited no longer, by the number of streams.",
+        "no single timings in validation/load.json",
+    ),
+    Plot(
+        "Accuracy",
+        serving_plots.accuracy,
+        "Held-out cases through the live endpoint, with 95 % intervals.",
+        "no held-out cases in the validation stage",
+    ),
+    Plot(
+        "Sustained load",
+        serving_plots.sustained,
+        "The first window holds the ramp-up.",
+        "no sustained load in the validation stage",
+    ),
+    *(
+        Plot(f"Machine during {stage}", plots.utilisation(stage), "", f"no samples in {stage}/telemetry.json")
+        for stage in STAGES
+    ),
+    Plot(
+        "Dataset by scenario and category",
+        plots.crossing,
+        "Share of all rows that were made from templates.",
+        "no rows in dataset/parquet",
+    ),
+    Plot("Dataset", plots.composition, "Share of the rows that were made from templates.", "no shares in dataset/quality.json"),
+)
+
+
+def render_html(report: Report, evidence: Evidence) -> str:
+    """The page, as text without characters that UTF-8 cannot hold. Everything that came from a model is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "figure": figure_text,
+        "interval": interval_text,
+        "target": target_text,
+        "cut": cut,
+        "seconds": _duration,
+    }
+    environment.tests["given"] = lambda value: value is not None
+    page = environment.get_template("report.html.jinja").render(
+        report=report,
+        evidence=evidence,
+        words=WORDS,
+        verdict_status=VERDICT_STATUS[report.verdict],
+        judged=_judged(report),
+        others=[metric for metric in report.metrics if metric.target is None],
+        pictures=[_picture(plot, evidence) for plot in PLOTS],
+        shares=_share_rows(evidence),
+        bfcl=_pairs(evidence.validation.get("bfcl"), evidence.validation.get("bfcl_base"), {}),
+        outcomes=_outcomes(evidence),
+        loads=_loads(evidence.validation.get("speed") or {}),
+        cases=[_case(case) for case in evidence.failed_cases[:MAX_CASES]],
+        config_yaml=yaml.safe_dump(report.provenance.get("config"), sort_keys=False, allow_unicode=True),
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def figure_text(value: float | None, unit: str = "") -> str:
+    """A figure with its unit: shares in percent, others to three digits, without exponents below ten million."""
+    if value is None:
+        return "unmeasured"
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    size = abs(value)
+    if size >= 1e7:
+        text = f"{value:.3e}"
+    else:
+        text = f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+    return text if unit == "ratio" else f"{text} {unit}".rstrip()
+
+
+def target_text(metric: Metric) -> str:
+    """What a metric has to reach, as it was given."""
+    if metric.target is None:
+        return ""
+    side = "at most" if metric.name in LOWER_IS_BETTER else "at least"
+    if metric.unit == "share":
+        return f"{side} {100 * metric.target:g} %"
+    return f"{side} {metric.target:g} {'' if metric.unit == 'ratio' else metric.unit}".rstrip()
+
+
+def interval_text(interval: Sequence[float] | None, unit: str = "") -> str:
+    """The ends of an interval, in its figure's unit."""
+    if interval is None:
+        return ""
+    low, high = (figure_text(end, unit) for end in interval)
+    return f"{low.removesuffix(f' {unit}').removesuffix(' %')} to {high}"
+
+
+def cut(text: Any, most: int = MAX_CHARACTERS) -> str:
+    """The beginning of a long text, and how much more there was."""
+    text = str(text)
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters)"
+
+
+def _judged(report: Report) -> list[tuple[str, Metric]]:
+    """Metrics with a target, each with what it decides; those of the criteria first, in their order, then the conditions."""
+    by_name = {metric.name: metric for metric in report.metrics}
+    decides = {
+        name: f"{criterion.name} ({criterion.weight:g} %)" for criterion in report.criteria for name in criterion.metrics
+    }
+    decides |= {name: "condition" for name in report.conditions}
+    rows = [(what, by_name[name]) for name, what in decides.items() if name in by_name]
+    return rows + [("", metric) for metric in report.metrics if metric.target is not None and metric.name not in decides]
+
+
+def _picture(plot: Plot, evidence: Evidence) -> dict[str, Any]:
+    svg = plot.draw(evidence)
+    marks: list[Any] = []
+    if svg and plot.title.startswith("Machine during "):
+        marks = list(evidence.telemetry[plot.title.removeprefix("Machine during ")].get("marks") or ())
+    return {
+        "title": plot.title,
+        "svg": Markup(svg) if svg else None,  # of numbers and of labels that matplotlib escaped
+        "caption": plot.caption,
+        "needs": plot.needs,
+        "marks": [what for _, what in marks],
+    }
+
+
+def _share_rows(evidence: Evidence) -> list[dict[str, Any]]:
+    ours, base = evidence.quality(), evidence.quality("quality_base")
+    rows = _pairs(ours, base, evidence.validation.get("paired") or {})
+    unseen = _pairs(evidence.quality("quality_unseen"), None, {})
+    whole = [row | {"group": "all held-out cases"} for row in rows if ":" not in row["name"]]
+    for group in SHARE_GROUPS:
+        own = sorted((row for row in rows if row["name"].startswith(f"{group}:")), key=lambda row: row["name"])
+        whole += [row | {"group": f"right, by {group}", "name": row["name"].partition(":")[2]} for row in own]
+    return whole + [row | {"group": "tools never seen in training"} for row in unseen if ":" not in row["name"]]
+
+
+def _pairs(ours: Mapping[str, Any] | None, base: Mapping[str, Any] | None, paired: Facts) -> list[dict[str, Any]]:
+    """Shares of ours beside those of the base model, in the order they were measured."""
+    return [
+        {"name": name, "ours": share, "base": (base or {}).get(name), "difference": paired.get(name)}
+        for name, share in (ours or {}).items()
+    ]
+
+
+def _outcomes(evidence: Evidence) -> list[tuple[str, Mapping[str, int]]]:
+    """How the cases ended, by what was put through them."""
+    titles = {"quality": "this model", "quality_base": "base model", "quality_unseen": "this model, unseen tools"}
+    found = {title: (evidence.validation.get(which) or {}).get("outcomes") for which, title in titles.items()}
+    return [(title, outcomes) for title, outcomes in found.items() if outcomes]
+
+
+def _loads(speed: Facts) -> list[tuple[str, Facts]]:
+    """Every load that was measured, with a name."""
+    prefix = speed.get("prefix") or {}
+    named = [(f"closed, {level['concurrency']} streams", level) for level in speed.get("levels") or ()]
+    poisson = speed.get("poisson")
+    named += [(f"open, {figure_text(poisson.get('rate_per_s'), 'requests/s')} (Poisson)", poisson)] if poisson else []
+    named += [("tool calls", speed["tool_calls"])] if speed.get("tool_calls") else []
+    return named + [
+        (f"one stream, prompt {word} cached", prefix[key])
+        for key, word in (("cold", "not"), ("warm", "all"))
+        if prefix.get(key)
+    ]
+
+
+def _case(case: Facts) -> dict[str, Any]:
+    transcript = case.get("transcript") or ()
+    question = next((turn.get("content") for turn in transcript if turn.get("role") == "user"), None)
+    return {
+        "id": case.get("id", ""),
+        "labels": [cut(case.get(key) or "", 40) for key in ("category", "scenario", "outcome")],
+        "question": question or "",
+        "detail": case.get("detail", ""),
+        "parts": [part for turn in transcript for part in _parts(turn)],
+    }
+
+
+def _parts(turn: Facts) -> Iterator[tuple[str, str]]:
+    """(what it is, text) of one message of a transcript."""
+    if turn.get("role") != "assistant":
+        words = {"user": "question", "tool": "tool result"}
+        yield words.get(str(turn.get("role")), "other"), _text(turn.get("content"))
+        return
+    if turn.get("reasoning"):
+        yield "thought", _text(turn["reasoning"])
+    for call in turn.get("tool_calls") or ():
+        function = call.get("function") or {}
+        yield "call", f"{function.get('name')}({_text(function.get('arguments'))})"
+    if turn.get("content") or not turn.get("tool_calls"):
+        yield "answer", _text(turn.get("content")) or "(empty)"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unmeasured"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

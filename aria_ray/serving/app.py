@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ray import serve
 
 from aria_ray.errors import ServingError
+from aria_ray.serving.engine_wait import PAUSE_S, PAUSE_VARIABLE
 from aria_ray.serving.guard import Limits
 from aria_ray.serving.keys import digest, read_keys
 
@@ -159,6 +160,7 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
     if on_cpu:
         # Ray sets OMP_NUM_THREADS to the actor's CPUs, here 1, unless the environment says otherwise.
         env_vars.setdefault("OMP_NUM_THREADS", str(threads))
+        env_vars.setdefault(PAUSE_VARIABLE, str(PAUSE_S))
     bundle = {"CPU": args.cpus_per_engine} if on_cpu else {"CPU": args.cpus_per_engine, "GPU": 1}
     return {
         "model_loading_config": {"model_id": args.served_name, "model_source": str(Path(args.model).absolute())},

@@ -69,6 +69,9 @@ class StreamTiming:
     retries: int = 0
     left_out: tuple[str, ...] = ()
     """Fields that the endpoint refused, so that it was asked without them."""
+    blank: bool = False
+    """Whether nothing of it could be seen: an answer forced to its length may be all control tokens, which a server does not
+    show. It is then timed by the server's own counts, the first token by the first of them."""
 
     @property
     def ttft_s(self) -> float:
@@ -190,7 +193,7 @@ class Client:
             return RequestFailure(f"not a chat completion ({type(error).__name__}): {response.text[:200]}")
 
     async def _stream(self, body: dict[str, Any], started_s: float) -> StreamTiming | RequestFailure:
-        seen = _Seen(started_s)
+        seen = _Seen(started_s, is_forced=bool(body.get("ignore_eos")))
         try:
             async with self.http.stream("POST", "chat/completions", json=body) as response:
                 if response.status_code != httpx.codes.OK:
@@ -218,8 +221,8 @@ class _ErrorEvent(Exception):
 class _Seen:
     """What a stream has shown so far."""
 
-    def __init__(self, started_s: float) -> None:
-        self.started_s = started_s
+    def __init__(self, started_s: float, is_forced: bool) -> None:
+        self.started_s, self.is_forced = started_s, is_forced
         self.outputs: list[float] = []
         """When each chunk came that carried something."""
         self.counts: list[tuple[float, int]] = []
@@ -257,18 +260,21 @@ class _Seen:
         tokens = self.counts[-1][1] if self.counts else 0
         if self.ended_s is None:
             return RequestFailure(f"stream ended early, after {tokens} tokens: no [DONE]", may_retry=not self.has_output)
-        if not self.has_output:
+        counted = [moment for moment, so_far in self.counts if 0 < so_far < tokens]
+        blank = self.is_forced and not self.has_output and bool(counted)
+        if not (self.has_output or blank):
             return RequestFailure(f"an answer of {tokens} tokens without content, reasoning or a call")
         if tokens == 0:
             return RequestFailure(_NO_USAGE)
         return StreamTiming(
             started_s=self.started_s,
-            first_token_s=self.outputs[0],
+            first_token_s=counted[0] if blank else self.outputs[0],
             ended_s=self.ended_s,
             completion_tokens=tokens,
-            arrivals=tuple(self._arrivals(tokens)),
+            arrivals=tuple(self.counts if blank else self._arrivals(tokens)),
             prompt_tokens=self.prompt_tokens,
             first_call_s=self.first_call_s,
+            blank=blank,
         )
 
     def _arrivals(self, tokens: int) -> list[tuple[float, int]]:

@@ -92,6 +92,9 @@ class LoadResult:
         """What was not as asked: fields that the endpoint refused, answers shorter than they were to be."""
         left_out = sorted({name for timing in self.timings for name in timing.left_out})
         notes = [f"the endpoint refuses {' and '.join(left_out)}, it was asked without"] if left_out else []
+        blank = sum(timing.blank for timing in self.timings)
+        if blank:
+            notes.append(f"{blank} of {len(self.timings)} answers show nothing, they are timed by the server's counts of tokens")
         short = sum(timing.completion_tokens < (self.output_tokens or 0) for timing in self.timings)
         if short:
             notes.append(f"{short} of {len(self.timings)} answers are shorter than the {self.output_tokens} tokens asked for")

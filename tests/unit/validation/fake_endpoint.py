@@ -57,6 +57,8 @@ class Behaviour:
     message: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Makes the message that a plain request gets from the request's body, in place of the one of the fields above."""
 
+    blank: bool = False
+    """Tokens are counted and not shown, as a server does with control tokens."""
     role_chunk_s: float | None = None
     """When a chunk that only says the role is sent; None: just before the first token."""
     usage: Literal["continuous", "final", "with_last_chunk", "none"] = "continuous"
@@ -203,6 +205,8 @@ class _Answer:
                 yield {"tool_calls": [{"index": 0, "function": {"arguments": " " * number}} | self._opening(done, last)]}
             elif number and kind == "reasoning" and self.behaviour.leaks_reasoning:
                 yield {"content": ("<think>" if done == 0 else "") + "hm " * number}
+            elif number and self.behaviour.blank:
+                yield {kind: ""}
             elif number:
                 yield {kind: "word " * number}
 

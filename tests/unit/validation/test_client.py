@@ -223,6 +223,21 @@ def test_the_first_token_is_of_content_reasoning_or_a_call(kind: str) -> None:
     assert (outcome.first_call_s is not None) == (kind == "tool_calls")
 
 
+def test_a_forced_answer_that_shows_nothing_is_timed_by_the_servers_counts() -> None:
+    timing = one(Behaviour(blank=True, ttft_s=0.2, gap_s=0.01))
+    assert timing.blank
+    assert timing.ttft_s >= 0.2
+    assert (timing.completion_tokens, timing.first_chunk_tokens) == (12, 1)
+    assert not one(Behaviour()).blank
+
+
+@pytest.mark.parametrize(("behaviour", "forced"), [(Behaviour(blank=True), False), (Behaviour(blank=True, usage="final"), True)])
+def test_an_answer_that_shows_nothing_is_a_failure_else(behaviour: Behaviour, forced: bool) -> None:
+    (failure,), _ = streamed(behaviour, ignore_eos=forced)
+    assert isinstance(failure, RequestFailure)
+    assert failure.reason == "an answer of 12 tokens without content, reasoning or a call"
+
+
 def test_the_first_call_is_timed_where_it_comes() -> None:
     timing = one(Behaviour(gap_s=0.02, reasoning_tokens=2, call_after=5))
     tokens_at = {moment: tokens for moment, tokens in reversed(timing.arrivals)}

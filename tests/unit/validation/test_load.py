@@ -151,6 +151,11 @@ def test_a_refused_field_and_short_answers_are_noted() -> None:
     assert measured(Behaviour(), load)[0].notes == []
 
 
+def test_answers_that_show_nothing_are_noted() -> None:
+    result, _ = measured(Behaviour(blank=True), Load(BODIES, concurrency=1, num_requests=2))
+    assert result.notes == ["2 of 2 answers show nothing, they are timed by the server's counts of tokens"]
+
+
 def test_forced_answers_are_text_of_one_length() -> None:
     body = BODIES[1]
     assert body["messages"] == [{"role": "user", "content": "question 1"}]

@@ -6,6 +6,8 @@ comma := ,
 export UV_FIND_LINKS ?= $(subst $(empty) $(empty),$(comma),$(strip $(PIP_FIND_LINKS)))
 UV := .venv/bin/uv
 UV_VERSION := 0.13.9
+# The Berkeley leaderboard's questions and answers; its own runner, whose requirements contradict ours, is not used.
+BFCL_VERSION := 2026.3.23
 # No model hub is needed: the base model of the laptop recipe comes as a package.
 export HF_HUB_OFFLINE ?= 1
 
@@ -36,6 +38,7 @@ format: .venv/installed
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pip install --python .venv --compile-bytecode --constraint requirements.lock --editable '.[cpu,dev]'
+	$(UV) pip install --python .venv --no-deps bfcl-eval==$(BFCL_VERSION)
 	touch $@
 
 lock: .venv/installed ## pin every package again; the file names no package host

@@ -1,10 +1,12 @@
 """The command line. Imports nothing heavy: `aria --help` answers at once."""
 
 import errno
+import json
 import os
 import signal
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -173,6 +175,34 @@ def report(
     out = out.absolute()
     stages = pipeline.finished_stages(config, out, pipeline.STAGES)
     typer.echo(render_text(pipeline.make_report(config, recipe, stages, out)))
+
+
+@app.command()
+def plan(
+    arguments: Arguments = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            "--hardware",
+            help="mi300x, mi325x, h100, h200, or cpu for this machine, measured; the recipe's if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    load_per_s: Annotated[float, typer.Option("--load", help="Requests per second to find the number of replicas for.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """What the hardware can do with a recipe: memory, bounds, and which targets are attainable, before any of it is booked."""
+    recipe, config = _resolve(arguments)
+    from aria_ray.hardware.plan import find_hardware
+    from aria_ray.hardware.plan import plan as make_plan
+
+    made = make_plan(recipe, config, find_hardware(hardware or config.hardware.accelerator), load_per_s)
+    if as_json:
+        typer.echo(json.dumps(asdict(made), indent=2))
+        return
+    from aria_ray.hardware.plan_text import render_plan
+
+    typer.echo(render_plan(made))
 
 
 @app.command()

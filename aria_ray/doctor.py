@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from aria_ray import artifacts
 from aria_ray.config import RunConfig
 from aria_ray.errors import AriaError
 from aria_ray.hardware.amd import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
+from aria_ray.hardware.environment import HOST_SETTINGS, SETTINGS, HostSetting, contradictions, read_host
 
 State = Literal["ok", "fails", "unmeasured"]
 PINNED = {"ray": "2.60.0", "vllm": "0.29.0"}
@@ -29,7 +29,7 @@ LEAST = {"torch": (2, 13), "transformers": (5, 10), "peft": (0, 21), "pydantic":
 CUDA_ONLY = ("torchvision", "torchaudio", "torchcodec")
 """PyPI has them for CUDA; beside a CPU build of torch they break `import transformers`."""
 DISK_GIB, SHARED_MEMORY_GIB = 5.0, 1.0
-NVIDIA_GPUS, NUMA_BALANCING = Path("/proc/driver/nvidia/gpus"), Path("/proc/sys/kernel/numa_balancing")
+NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 GPU_MEMORY_FACTOR = 2
 """Of the weights' size, of the host: they pass through it."""
 MEMORY_FACTOR = 8
@@ -107,8 +107,8 @@ def visibility(environ: Mapping[str, str], kfd: Path = KFD) -> Iterator[Finding]
         yield Finding("ok", "GPU visibility variables do not contradict each other")
 
 
-def host_of_amd(kfd: Path = KFD, numa_balancing: Path = NUMA_BALANCING) -> Iterator[Finding]:
-    """What AMD asks of the host of its GPUs; nothing where there is none."""
+def host_of_amd(kfd: Path = KFD, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """What AMD asks of the host of its GPUs, and of the environment; nothing where there is none."""
     if num_gpus_of_kernel(kfd) == 0:
         return
     if importlib.util.find_spec("amdsmi") is None:
@@ -117,10 +117,33 @@ def host_of_amd(kfd: Path = KFD, numa_balancing: Path = NUMA_BALANCING) -> Itera
         )
     else:
         yield Finding("ok", "amdsmi can be imported")
-    with suppress(OSError):
-        if numa_balancing.read_text().strip() != "0":
-            fix = "sysctl kernel.numa_balancing=0 on the host"
-            yield Finding("fails", "automatic NUMA balancing is on: it moves pages under running kernels", fix)
+    for setting in HOST_SETTINGS:
+        yield _host_setting(setting, root)
+    yield from rocm_settings(environ)
+
+
+def _host_setting(setting: HostSetting, root: Path) -> Finding:
+    found = read_host(setting, root)
+    others = sorted({value for value in found if value not in (None, setting.value)})
+    if others:
+        return Finding("fails", f"{setting.what}: {', '.join(others)}, should be {setting.value}", setting.fix)
+    if not found or None in found:
+        why = "; a virtual machine is not told" if setting.bare_metal else ""
+        return Finding("unmeasured", f"{setting.what}: the kernel does not say{why}")
+    return Finding("ok", f"{setting.what}: {setting.value}")
+
+
+def rocm_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What of the table of ROCm's settings this environment has otherwise: training takes it so, the Serve file has its own."""
+    for setting, value in contradictions(environ):
+        what = f"{setting.name}={value}, advised is {setting.value} ({setting.source}): {setting.why}"
+        kept = "keep it for training" if "training" in setting.stages else "set it in serve/mi300x.yaml"
+        yield Finding("fails", what, f"unset it, or {kept} if you measured that it is better here")
+    unset = [setting.name for setting in SETTINGS if not setting.beside and setting.name not in environ]
+    if unset:
+        yield Finding("ok", f"not set here, so given to training workers and by serve/mi300x.yaml: {', '.join(unset)}")
+    if not any(setting.beside in environ for setting in SETTINGS if setting.beside):
+        yield Finding("ok", "TunableOp is off; a file of tuned kernels in PYTORCH_TUNABLEOP_FILENAME switches it on")
 
 
 def resources(out: Path) -> Iterator[Finding]:

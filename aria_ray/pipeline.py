@@ -23,8 +23,10 @@ from aria_ray.dataset.loading import templates_digest
 from aria_ray.dataset.own_rows import path_and_share
 from aria_ray.dataset.own_tools import tool_file
 from aria_ray.errors import AriaError, DataError
+from aria_ray.hardware.kernels.choice import Kernels, choose_kernels
+from aria_ray.hardware.node_telemetry import Watch, seen, watching
 from aria_ray.hardware.peaks import measure_peaks
-from aria_ray.hardware.telemetry import Sampler
+from aria_ray.hardware.timeline import in_words
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.serving.deploy import check_port, find_config, serve_model
@@ -113,7 +115,7 @@ def ray_session() -> Iterator[None]:
 def make_dataset(config: RunConfig, out: Path, terminal: Terminal) -> Manifest:
     """The dataset stage."""
 
-    def produce(directory: Path) -> dict[str, Any]:
+    def produce(directory: Path, _watch: Watch) -> dict[str, Any]:
         with terminal.stage("dataset") as update:
             generate_dataset(config.dataset, directory, lambda done, total: update(done, total, "rows"))
         return {}
@@ -127,16 +129,19 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
     """The training stage, and the merged model."""
     rows = out / "dataset" / DATASET
 
-    def produce(directory: Path) -> dict[str, Any]:
+    def produce(directory: Path, watch: Watch) -> dict[str, Any]:
         base = prepare_base(config.model)
         unknown = config.training.use_gpu or on_cluster() or config.model.dtype != "float32"
         peaks = None if unknown else measure_peaks(config.training.cpus_per_worker)
         with terminal.stage("training") as update:
-            on_event = _training_progress(config.training.num_steps, update)
-            facts = train_curriculum(config.training, config.model.dtype, base, rows, directory, on_event)
+            steps_s: list[float] = []
+            on_event = _training_progress(config.training.num_steps, update, steps_s)
+            facts = train_curriculum(config.training, config.model.dtype, base, rows, directory, on_event, _kernels(config))
         facts["peak_flops_per_s"] = peaks.gemm_flops_per_s if peaks else None
-        if config.training.use_gpu:  # what is measured is the memory of the process, not of its GPU
-            return facts | {"peak_memory_gib": None, "full_finetuning_peak_gib": None, "memory_reduction": None}
+        if config.training.use_gpu:  # what the workers tell of memory is that of their processes, not of their GPUs
+            unknown_memory = {"peak_memory_gib": None, "full_finetuning_peak_gib": None, "memory_reduction": None}
+            span = min(steps_s, default=0.0), max(steps_s, default=0.0)
+            return facts | unknown_memory | seen(watch, *span, num_gpus=config.training.num_workers)
         with terminal.stage("memory baseline") as update:
             update(0, 0, "two steps of full fine-tuning")
             baseline = full_finetuning_peak_gib(config.training, config.model.dtype, base, rows)
@@ -154,7 +159,7 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
 def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out: Path, terminal: Terminal) -> Manifest:
     """The validation stage: the base model's endpoint, then ours."""
 
-    def produce(directory: Path) -> dict[str, Any]:
+    def produce(directory: Path, watch: Watch) -> dict[str, Any]:
         proof = Proof(config.validation, out / "dataset" / DATASET, directory, terminal.stage)
         facts: dict[str, Any] = {}
         # Measured in float32: of another type the machine can do more or less.
@@ -167,8 +172,12 @@ def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out
                 facts |= proof.quality(live, "_base")
         with endpoint(config, out / MODEL, terminal) as live:
             facts |= proof.quality(live) | proof.unseen_tools(live)
-            measured = proof.speed(live) | proof.stability(live)
-            facts |= unwatched(measured) if on_cluster() else measured
+            began_s = time.perf_counter()
+            speed = proof.speed(live)
+            under_load = seen(watch, began_s, time.perf_counter())
+            speed["speed"]["peak_gpu_memory_gib"] = under_load["peak_gpu_memory_gib"]
+            measured = speed | proof.stability(live)
+            facts |= unwatched(measured, under_load) if on_cluster() else measured
         return facts | proof.paired()
 
     upstream = {"dataset": dataset, "training": training}
@@ -189,7 +198,7 @@ def validate_endpoint(config: RunConfig, recipe: str, live: Endpoint, out: Path,
     with ray_session():
         dataset = make_dataset(config, out, terminal)
 
-    def produce(directory: Path) -> dict[str, Any]:
+    def produce(directory: Path, _watch: Watch) -> dict[str, Any]:
         proof = Proof(config.validation, out / "dataset" / DATASET, directory, terminal.stage)
         named = {"endpoint": {"base_url": live.base_url, "model": live.model}}
         return named | proof.quality(live) | proof.unseen_tools(live) | unwatched(proof.speed(live) | proof.stability(live))
@@ -242,7 +251,7 @@ def _stage(
     upstream: Mapping[str, Manifest],
     out: Path,
     terminal: Terminal,
-    produce: Callable[[Path], dict[str, Any]],
+    produce: Callable[[Path, Watch], dict[str, Any]],
 ) -> Manifest:
     """Reuse a finished stage, or run it and write its manifest last."""
     prints = {each: record.fingerprint for each, record in upstream.items()}
@@ -254,10 +263,10 @@ def _stage(
     artifacts.begin(directory, wanted)
     started = time.perf_counter()
     try:
-        with Sampler() as sampler:
-            facts = produce(directory)
-        marks = [(moment - sampler.started_s, what) for moment, what in terminal.begun if moment >= sampler.started_s]
-        artifacts.write_json(directory / "telemetry.json", sampler.series(marks))
+        with watching(on_cluster()) as watch, terminal.beside(lambda: in_words(watch.timelines)):
+            facts = produce(directory, watch)
+        marks = [(moment - watch.started_s, what) for moment, what in terminal.begun if moment >= watch.started_s]
+        artifacts.write_json(directory / "telemetry.json", watch.series(marks))
     except AriaError:
         if not any(directory.glob(f"{CHECKPOINTS}/step-*")):  # nothing to go on from: the mended input starts anew
             kept = directory.with_name(f"{name}.failed")  # what was found so far may say why
@@ -275,7 +284,7 @@ def _stage(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_s=time.perf_counter() - started,
         # On a cluster the work is done by processes that are not below this one.
-        peak_memory_gib=None if on_cluster() else sampler.peak_memory_gib,
+        peak_memory_gib=None if on_cluster() else watch.peak_memory_gib,
         facts=facts,
     )
     artifacts.finish(directory, manifest)
@@ -294,7 +303,15 @@ def _dataset_section(config: RunConfig) -> dict[str, Any]:
 
 
 def _training_section(config: RunConfig) -> dict[str, Any]:
-    return {"model": config.model.model_dump(mode="json"), "training": config.training.model_dump(mode="json")}
+    """What decides the adapter. Kernels round otherwise than the library, and a training that is taken up again must not change
+    over to them: where they compute they belong to it, however they came to be chosen; where they do not, nothing is said.
+    """
+    section = {"model": config.model.model_dump(mode="json"), "training": config.training.model_dump(mode="json")}
+    return section | ({"kernels": "triton"} if _kernels(config) == "triton" else {})
+
+
+def _kernels(config: RunConfig) -> Kernels:
+    return choose_kernels(config.hardware.kernels, use_gpu=config.training.use_gpu, dtype=config.model.dtype)
 
 
 def _validation_section(config: RunConfig) -> dict[str, Any]:
@@ -319,13 +336,16 @@ def _publish(source: Path, target: Path) -> None:
             shutil.copy(source, temporary)
 
 
-def _training_progress(num_steps: int, update: Callable[[float, float, str], None]) -> Callable[[dict[str, Any]], None]:
-    """Turn the training log into progress: steps done, stage, loss, held-out accuracy."""
+def _training_progress(
+    num_steps: int, update: Callable[[float, float, str], None], steps_s: list[float]
+) -> Callable[[dict[str, Any]], None]:
+    """Turn the training log into progress: steps done, stage, loss, held-out accuracy. `steps_s` gets the time of each step."""
     what, held_out = "", ""
 
     def on_event(event: dict[str, Any]) -> None:
         nonlocal what, held_out
         if event["event"] == "step":
+            steps_s.append(time.perf_counter())
             what = f"{event['stage']} loss {event['loss']:.3f}"
         elif event["event"] == "evaluation":
             held_out = f", held-out {event['stage_accuracy']:.0%}" + (f", gate {event['ended']}" if event["ended"] else "")

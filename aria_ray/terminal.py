@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 Update = Callable[[float, float, str], None]
 """update(done, total, what); a total of 0 means that the length is not known."""
@@ -21,10 +31,20 @@ class Terminal:
         self.console = console or Console(highlight=False)
         self.begun: list[tuple[float, str]] = []
         """Each stage that was shown: when it began, by `time.perf_counter`, and its title."""
+        self._machine: Callable[[], str] = lambda: ""
 
     def line(self, text: str) -> None:
         """One line of plain text."""
         self.console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def beside(self, machine: Callable[[], str]) -> Iterator[None]:
+        """While the block runs, progress has beside it what `machine` says: how busy it is."""
+        before, self._machine = self._machine, machine
+        try:
+            yield
+        finally:
+            self._machine = before
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Update]:
@@ -37,7 +57,8 @@ class Terminal:
 
     @contextmanager
     def _bar(self, title: str) -> Iterator[Update]:
-        columns = (SpinnerColumn(), TextColumn(title), BarColumn(), TextColumn("{task.fields[what]}"))
+        what = TextColumn("{task.fields[what]}")
+        columns = (SpinnerColumn(), TextColumn(title), BarColumn(), what, _MachineColumn(self._machine))
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True) as progress:
             task = progress.add_task(title, total=None, what="")
             yield lambda done, total, what: progress.update(task, completed=done, total=total or None, what=what)
@@ -50,9 +71,23 @@ class Terminal:
             nonlocal last
             if time.perf_counter() - last >= PLAIN_INTERVAL_S:
                 last = time.perf_counter()
-                self.line(f"{title}: {done / total:.0%} {what}" if total else f"{title}: {what}")
+                told = ", ".join(filter(None, (what, self._machine())))
+                self.line(f"{title}: {done / total:.0%} {told}" if total else f"{title}: {told}")
 
         yield update
+
+
+class _MachineColumn(ProgressColumn):
+    """What the machine does, as often as it is sampled."""
+
+    max_refresh = 1.0
+
+    def __init__(self, machine: Callable[[], str]) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002 - rich asks for it
+        return Text(self._machine(), style="dim")
 
 
 def _duration(seconds: float) -> str:

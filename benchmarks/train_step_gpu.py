@@ -27,7 +27,7 @@ from aria_ray.hardware.flops import LlamaShape, lora_step_flops
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, group_turns, pack
 from aria_ray.training.loop import MAX_GRADIENT_NORM, train_step
-from aria_ray.training.lora import MergedLoraLinear
+from aria_ray.training.lora import LAYERS
 from aria_ray.training.model import trainable_parameters
 from aria_ray.training.tokens import TurnTokens
 
@@ -107,7 +107,7 @@ def new_model(shape: str, device: torch.device, *, ours: bool) -> PeftModel:
         torch.set_default_dtype(before)
     lora = LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS))
     if ours:
-        lora._register_custom_module({torch.nn.Linear: MergedLoraLinear})
+        lora._register_custom_module({torch.nn.Linear: LAYERS["triton" if device.type == "cuda" else "torch"]})
     return get_peft_model(model, lora).train()
 
 

@@ -261,10 +261,20 @@ class ValidationConfig(Section):
         return tuple(sorted({1, *self.sweep, self.concurrency}))
 
 
+class HardwareConfig(Section):
+    """What a recipe is meant for. How many there are is `training.num_workers`, of which each has one."""
+
+    accelerator: Literal["mi300x", "mi325x", "h100", "h200", "cpu"] = "cpu"
+    """What `aria plan` reckons with (`hardware.specs`); cpu is the machine at hand, measured. Changes no stage."""
+    kernels: Literal["auto", "triton", "torch"] = "auto"
+    """Which kernels training computes with; auto takes Triton's where there is a GPU for them."""
+
+
 class RunConfig(Section):
     """A whole recipe."""
 
     model: ModelConfig
+    hardware: HardwareConfig = HardwareConfig()
     dataset: DatasetConfig
     training: TrainingConfig
     serving: ServingConfig = ServingConfig()

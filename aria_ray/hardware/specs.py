@@ -18,7 +18,8 @@ KIB, MIB = 2**10, 2**20
 AMD_GPU_SPECS = "AMD, GPU specifications (rocm.docs.amd.com, reference/gpu-specs)"
 AMD_MI300_ARCHITECTURE = "AMD, MI300 microarchitecture (ROCm documentation, gpu-arch/mi300)"
 AMD_INSTRUCTIONS = "AMD matrix instruction calculator, architecture cdna3"
-HOPPER_GUIDE = "NVIDIA, Hopper tuning guide (docs.nvidia.com/cuda/hopper-tuning-guide)"
+AMD_WORKLOAD = "AMD, workload tuning (ROCm documentation, inference-optimization/workload)"
+HOPPER_SM = "3eyedtech.com/gpgpu, NVIDIA H100 SXM5"
 HOPPER_NOTES = "glennklockwood.com/garden/processors/h100, after NVIDIA's H100 white paper"
 NOT_FOUND, NOT_THERE = "no source found", "no such part"
 
@@ -102,8 +103,8 @@ MI300X = Accelerator(
         "xcds": AMD_MI300_ARCHITECTURE,
         "wavefront": AMD_GPU_SPECS,
         "lds_bytes_per_cu": AMD_GPU_SPECS,
-        "simds_per_cu": "AMD, workload tuning (ROCm documentation): four SIMD units in a compute unit",
-        "vgprs_per_simd_lane": f"{AMD_GPU_SPECS}: 512 KiB in a compute unit, over 4 units of 64 lanes",
+        "simds_per_cu": "from the register file: 512 KiB over 512 registers of 4 bytes in each of 64 lanes",
+        "vgprs_per_simd_lane": f"{AMD_WORKLOAD}; {AMD_GPU_SPECS}: 512 KiB in a compute unit",
         "memory_gb": f"{AMD_MI300_ARCHITECTURE}: 8 stacks of 24 GB of HBM3",
         "memory_bytes_per_s": AMD_MI300_ARCHITECTURE,
         "memory_channels": "8 stacks of 16 channels of 64 bits; Linux amdgpu, umc_v12_0.h: 4 dies x 4 units x 8 channels",
@@ -170,20 +171,20 @@ H100 = Accelerator(
     },
     tdp_w=700,
     sources={
-        "target": f"{HOPPER_GUIDE}: compute capability 9.0",
+        "target": "NVIDIA/cutlass documentation, Hopper: compute capability 9.0",
         "compute_units": HOPPER_NOTES,
         "stream_processors": f"{HOPPER_NOTES}: 128 in each multiprocessor",
         "xcds": NOT_THERE,
-        "wavefront": f"{HOPPER_GUIDE}: a warp",
-        "lds_bytes_per_cu": f"{HOPPER_GUIDE}: of which a block may have 227 KiB",
-        "simds_per_cu": f"{HOPPER_NOTES}: four tensor cores, one in each quarter of a multiprocessor",
-        "vgprs_per_simd_lane": f"{HOPPER_GUIDE}: 64 Ki registers in a multiprocessor, over 4 quarters of 32 lanes",
+        "wavefront": f"{HOPPER_SM}: a warp",
+        "lds_bytes_per_cu": f"{HOPPER_SM}: shared memory of a multiprocessor",
+        "simds_per_cu": f"{HOPPER_SM}: four schedulers, each with a tensor core",
+        "vgprs_per_simd_lane": "vineethac.blogspot.com, H100 SXM5: 256 KB in a multiprocessor, over 4 quarters of 32 lanes",
         "memory_gb": f"{HOPPER_NOTES}: 5 stacks of HBM3 (SXM5)",
         "memory_bytes_per_s": HOPPER_NOTES,
         "memory_channels": NOT_FOUND,
         "memory_bus_bits": f"{HOPPER_NOTES}: ten controllers of 512 bits",
         "memory_transfers_per_s": "github.com/accel-sim/accel-sim-framework/discussions/562: 2,619 MHz, twice a clock",
-        "l2_bytes": f"{HOPPER_GUIDE}; vineethac.blogspot.com, H100 SXM5 architecture",
+        "l2_bytes": f"{HOPPER_SM}; vineethac.blogspot.com, H100 SXM5",
         "infinity_cache_bytes": NOT_THERE,
         "clock_hz": f"{HOPPER_NOTES}: of the tensor cores at fp8 to tf32; fp32 and fp64 are given at 1.98 GHz",
         "flops_per_clock_per_cu": f"from peaks, multiprocessors and clock of {HOPPER_NOTES}",

@@ -1,15 +1,20 @@
-"""Processor time, memory and GPUs while something runs, sampled from the operating system and the GPUs' own libraries."""
+"""Processor time, memory and GPUs of this machine while something runs, from the operating system and the GPUs' own libraries.
+
+The nodes of a Ray cluster are sampled by `hardware.node_telemetry`.
+"""
 
 import contextlib
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
-from aria_ray.hardware.gpus import GpuReading, find_gpus
+from aria_ray.hardware.gpus import find_gpus
+from aria_ray.hardware.timeline import Sample, Timeline, machine_series, mean_cpu_share, mean_gpu_share
 
 INTERVAL_S = 1.0
 MAX_INTERVAL_S = 10.0
@@ -18,26 +23,59 @@ MAX_OWN_SHARE = 0.02
 for, so on a small machine a sample a second (0.15 s each beside Ray) takes a tenth of a core from what is being measured."""
 
 
+def tree_memory_gib() -> float:
+    """Memory of this process and all below it, as proportional set size: pages that several processes share are counted once
+    over all of them, which matters with Ray's shared object store."""
+    process = psutil.Process()
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        # A process that ended since it was listed takes no memory.
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += each.memory_full_info().pss
+    return total / 2**30
+
+
+def machine_memory_gib() -> float:
+    """Memory of this machine that is taken, by all processes together, whoever started them and in whatever container."""
+    memory = psutil.virtual_memory()
+    return (memory.total - memory.available) / 2**30
+
+
 class Sampler:
-    """Samples while its block runs: busy share of the machine's cores, memory of this process and all below it, the GPUs.
+    """Samples while its block runs: busy share of the machine's cores, memory, the GPUs.
 
-    Every second, less often (up to every ten) where a sample itself takes long, and once more at the end.
-
-    Memory is proportional set size, in GiB: pages that several processes share are counted once over all of them, which
-    matters with Ray's shared object store.
+    Every second, less often (up to every ten) where a sample itself takes long, and once more at the end. `on_sample` is called
+    with each, in the sampler's thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        node: str = "",
+        read_memory_gib: Callable[[], float] = tree_memory_gib,
+        on_sample: Callable[[Sample], None] | None = None,
+    ) -> None:
         self.started_s = time.perf_counter()
-        self.t_s: list[float] = []
-        """When each sample was taken, in seconds since `started_s`."""
-        self.cpu_shares: list[float] = []
-        """Busy share of all cores of the machine, 0 to 1, up to each sample but the first."""
-        self.memory_gib: list[float] = []
-        self.gpu_readings: list[Sequence[GpuReading]] = []
         self._gpus = find_gpus()
+        names = self._gpus.names if self._gpus else ()
+        self.timeline = Timeline(node, os.cpu_count() or 1, self._gpus.library if self._gpus else None, names)
+        self._read_memory_gib, self._on_sample = read_memory_gib, on_sample
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    @property
+    def timelines(self) -> tuple[Timeline, ...]:
+        """This machine's alone: a cluster's sampler has one for each node."""
+        return (self.timeline,)
+
+    @property
+    def t_s(self) -> list[float]:
+        """When each sample was taken, in seconds since `started_s`."""
+        return [sample.t_s for sample in self.timeline.samples]
+
+    @property
+    def memory_gib(self) -> list[float]:
+        """Of each sample."""
+        return [sample.memory_gib for sample in self.timeline.samples]
 
     @property
     def peak_memory_gib(self) -> float | None:
@@ -46,34 +84,17 @@ class Sampler:
 
     @property
     def cpu_share(self) -> float | None:
-        """Mean busy share, None before the first sample."""
-        return sum(self.cpu_shares) / len(self.cpu_shares) if self.cpu_shares else None
+        """Mean busy share of the cores, None before the second sample."""
+        return mean_cpu_share(self.timelines)
 
     @property
     def gpu_share(self) -> float | None:
         """Mean busy share of all GPUs, None where none told any."""
-        told = [gpu.busy_share for reading in self.gpu_readings for gpu in reading if gpu.busy_share is not None]
-        return sum(told) / len(told) if told else None
+        return mean_gpu_share(self.timelines)
 
     def series(self, marks: Sequence[tuple[float, str]] = ()) -> dict[str, Any]:
         """All samples, as the content of `telemetry.json`; `marks` say what began at which second of the block."""
-        names = self._gpus.names if self._gpus else ()
-        return {
-            "source": "psutil" + (f", {self._gpus.library}" if self._gpus else ""),
-            "t_s": [round(moment, 2) for moment in self.t_s],
-            "cpu_share": [None, *(round(share, 3) for share in self.cpu_shares)],
-            "memory_gib": [round(gib, 3) for gib in self.memory_gib],
-            "gpus": [
-                {
-                    "name": name,
-                    "busy_share": [reading[index].busy_share for reading in self.gpu_readings],
-                    "memory_gib": [reading[index].memory_gib for reading in self.gpu_readings],
-                    "power_w": [reading[index].power_w for reading in self.gpu_readings],
-                }
-                for index, name in enumerate(names)
-            ],
-            "marks": [[round(moment, 2), what] for moment, what in marks],
-        }
+        return machine_series(self.timeline, marks)
 
     def __enter__(self) -> Self:
         self.started_s = time.perf_counter()
@@ -86,25 +107,18 @@ class Sampler:
 
     def _run(self) -> None:
         psutil.cpu_percent()  # each thread has readings of its own: the first starts the window of the next
+        cpu_share = None
         while not self._done.is_set():
             before_s = time.thread_time()
-            self._sample()
+            self._sample(cpu_share)
             self._done.wait(min(max(INTERVAL_S, (time.thread_time() - before_s) / MAX_OWN_SHARE), MAX_INTERVAL_S))
-            self.cpu_shares.append(psutil.cpu_percent() / 100)
-        self._sample()
+            cpu_share = psutil.cpu_percent() / 100
+        self._sample(cpu_share)
 
-    def _sample(self) -> None:
-        self.t_s.append(time.perf_counter() - self.started_s)
-        self.memory_gib.append(_tree_memory_gib())
-        if self._gpus:
-            self.gpu_readings.append(self._gpus.read())
-
-
-def _tree_memory_gib() -> float:
-    process = psutil.Process()
-    total = 0
-    for each in (process, *process.children(recursive=True)):
-        # A process that ended since it was listed takes no memory.
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            total += each.memory_full_info().pss
-    return total / 2**30
+    def _sample(self, cpu_share: float | None) -> None:
+        moment_s = time.perf_counter() - self.started_s
+        gpus = tuple(self._gpus.read()) if self._gpus else ()
+        sample = Sample(moment_s, cpu_share, self._read_memory_gib(), gpus)
+        self.timeline.samples.append(sample)
+        if self._on_sample:
+            self._on_sample(sample)

@@ -156,6 +156,10 @@ def _figure(
     return Metric(name=name, value=value, unit=unit, target=target, status=status, interval=sure, detail=detail)
 
 
+_BUSY_GPU = "share of time with anything running"
+"""A GPU that is busy all the time may still use little of itself: that is `train_flop_utilization`'s to say."""
+
+
 def _speed(config: RunConfig, stages: Mapping[str, Manifest]) -> list[Metric]:
     facts = _facts(stages, "validation")
     speed, roofline, targets = facts.get("speed", {}), facts.get("roofline") or {}, config.validation.targets
@@ -202,7 +206,7 @@ def _speed(config: RunConfig, stages: Mapping[str, Manifest]) -> list[Metric]:
         _figure("goodput_per_s", poisson.get("goodput_per_s"), "1/s", detail=_arrivals(poisson, slo)),
         _figure("client_cpu_share", many.get("client_cpu_share"), "share", detail="busiest client process, of one core"),
         _figure("serving_cpu_share", speed.get("cpu_share"), "share", detail="busy share of all cores under load"),
-        _figure("serving_gpu_share", speed.get("gpu_share"), "share", detail="busy share of all GPUs under load"),
+        _figure("serving_gpu_share", speed.get("gpu_share"), "share", detail=f"{_BUSY_GPU}, mean of all GPUs under load"),
     ]
 
 
@@ -252,8 +256,14 @@ def _training(config: RunConfig, stages: Mapping[str, Manifest]) -> list[Metric]
     all_steps = facts.get("step_wall_s", [])
     steps = all_steps[1:] or all_steps
     total_s, step_ms = sum(all_steps), [1000 * step for step in steps]
-    # Seconds of processor time over seconds of cores: busy share of what the first worker was given.
-    busy = None if config.training.use_gpu or not total_s else facts["cpu_s"] / (total_s * config.training.cpus_per_worker)
+    busy, of_what = (
+        facts.get("gpu_share"),
+        f"{_BUSY_GPU}, mean of the {config.training.num_workers} busiest GPUs during the steps",
+    )
+    if not config.training.use_gpu:
+        # Seconds of processor time over seconds of cores: busy share of what the first worker was given.
+        busy = facts["cpu_s"] / (total_s * config.training.cpus_per_worker) if total_s else None
+        of_what = "busy share of the training worker's cores"
     flops = facts.get("flops_per_s")
     peak = facts.get("peak_flops_per_s")
     middle = statistics.median(step_ms) if steps else None
@@ -268,7 +278,7 @@ def _training(config: RunConfig, stages: Mapping[str, Manifest]) -> list[Metric]
             f"of the {peak / 1e9:.0f} GFLOP/s that matrix products reach" if peak else "",
         ),
         _figure("train_tokens_per_s", facts["tokens"] / total_s if total_s else None, "tokens/s", detail="packed"),
-        _figure("compute_utilization", busy, "share", targets.compute_utilization, "busy share of the training worker's cores"),
+        _figure("compute_utilization", busy, "share", targets.compute_utilization, of_what),
         _figure(
             "memory_reduction", facts.get("memory_reduction"), "share", targets.memory_reduction, "against full fine-tuning"
         ),
@@ -280,6 +290,8 @@ def _memory(stages: Mapping[str, Manifest]) -> list[Metric]:
     baseline = facts.get("full_finetuning_peak_gib")
     return [
         _figure("training_peak_memory_gib", facts.get("peak_memory_gib"), "GiB", detail="first worker"),
+        _figure("training_peak_gpu_memory_gib", facts.get("peak_gpu_memory_gib"), "GiB", detail="fullest GPU, by any program"),
         _figure("full_finetuning_peak_memory_gib", baseline, "GiB", detail="baseline, really run"),
         _figure("serving_peak_memory_gib", speed.get("peak_memory_gib"), "GiB", detail="all processes, Ray included"),
+        _figure("serving_peak_gpu_memory_gib", speed.get("peak_gpu_memory_gib"), "GiB", detail="fullest GPU, by any program"),
     ]

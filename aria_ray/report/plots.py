@@ -161,11 +161,15 @@ def utilisation(stage: str) -> Callable[[Evidence], str | None]:
             return None
         unit, unit_s = ("minutes", 60) if samples["t_s"][-1] > 300 else ("seconds", 1)
         times = [second / unit_s for second in samples["t_s"]]
-        gpus = samples.get("gpus") or ()
+        gpus, nodes = samples.get("gpus") or (), samples.get("nodes") or ()
         with drawing(3.9, 2) as (figure, (busy, memory)):
             for panel, cores, column in ((busy, "cpu_share", "busy_share"), (memory, "memory_gib", "memory_gib")):
-                _draw_samples(panel, times, samples.get(cores) or (), SERIES[0], "processors and their memory")
-                _draw_gpus(panel, times, [gpu.get(column) or () for gpu in gpus])
+                # A cluster's own columns are over all nodes; beside those of one GPU a node is what compares.
+                each = [node.get(cores) or () for node in nodes] or [samples.get(cores) or ()]
+                what = f"mean of {len(nodes)} nodes" if len(nodes) > 1 else "processors and their memory"
+                _draw_mean(panel, times, each, SERIES[0], what)
+                many = f"mean of {len(gpus)} GPUs" if len(gpus) > 1 else "GPU"
+                _draw_mean(panel, times, [gpu.get(column) or () for gpu in gpus], SERIES[1], many)
             _draw_marks((busy, memory), [at / unit_s for at, _ in samples.get("marks") or ()], times[-1])
             busy.set_title("busy share", pad=19 if samples.get("marks") else 8)
             busy.set_ylim(0, 1.05)
@@ -174,7 +178,7 @@ def utilisation(stage: str) -> Callable[[Evidence], str | None]:
             memory.set_ylim(bottom=0)
             memory.set_xlim(0, times[-1] or 1)
             memory.set_xlabel(unit)
-            if gpus:
+            if gpus or len(nodes) > 1:
                 figure.legend(*memory.get_legend_handles_labels(), loc="outside upper right", ncols=2)
             shares = [share for share in samples.get("cpu_share") or () if share is not None]
             told = f"busy share of the cores {statistics.fmean(shares):.0%} on average" if shares else "busy share unmeasured"
@@ -183,23 +187,17 @@ def utilisation(stage: str) -> Callable[[Evidence], str | None]:
     return draw
 
 
-def _draw_samples(panel: Axes, times: Sequence[float], values: Sequence[Any], colour: str, label: str) -> None:
-    if any(value is not None for value in values):
-        known = [math.nan if value is None else value for value in values]
-        panel.plot(*thinned(times, known, MAX_SAMPLES), color=colour, linewidth=1.4, label=label)
-
-
-def _draw_gpus(panel: Axes, times: Sequence[float], each: Sequence[Sequence[Any]]) -> None:
-    """The mean of the GPUs, and a band from the least to the most of them."""
+def _draw_mean(panel: Axes, times: Sequence[float], each: Sequence[Sequence[Any]], colour: str, label: str) -> None:
+    """The mean of several nodes or GPUs, and a band from the least to the most of them; one alone is a line."""
     rows = [[value for value in moment if value is not None] for moment in zip(*each, strict=False)]
     if not any(rows):
         return
-    label = f"mean of {len(each)} GPUs" if len(each) > 1 else "GPU"
-    _draw_samples(panel, times, [statistics.fmean(row) if row else None for row in rows], SERIES[1], label)
+    means = [statistics.fmean(row) if row else math.nan for row in rows]
+    panel.plot(*thinned(times, means, MAX_SAMPLES), color=colour, linewidth=1.4, label=label)
     if len(each) > 1:
         x, low = thinned(times, [min(row, default=math.nan) for row in rows], MAX_SAMPLES)
         _, high = thinned(times, [max(row, default=math.nan) for row in rows], MAX_SAMPLES)
-        panel.fill_between(x, low, high, color=SERIES[1], alpha=0.2, linewidth=0)
+        panel.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _draw_marks(panels: Sequence[Axes], marks: Sequence[float], end: float) -> None:

@@ -1,8 +1,8 @@
 """How the processes of a vLLM engine wait for each other on a machine of few cores: asleep.
 
-vLLM 0.29 has the process that schedules wait for the one that computes by asking shared memory again and again, giving up its
-turn (`sched_yield`) in between. That takes a whole core for as long as there are requests: of two cores, half of what the matrix
-products could have. A pause of 0.2 ms between two looks costs a step of 13 ms or more next to nothing.
+In vLLM 0.29 the process that schedules waits for the one that computes by looking at shared memory again and again, giving up
+its turn (`sched_yield`) in between. That takes up to a whole core while there are requests, which the matrix products want. A
+pause of 0.2 ms between two looks costs a step of 50 ms or more next to nothing.
 
 Every process of vLLM calls `register` when it starts (entry point `vllm.general_plugins` in pyproject.toml). Nothing happens
 unless the Serve application has set the variable, which it does for engines on processors; `vllm serve` started by hand is left

@@ -1,4 +1,4 @@
-"""A LoRA layer that computes with the merged weight: one matrix product forward, thin ones in the backward pass only.
+"""LoRA layers that compute what PEFT's does in fewer passes: by merging first, or by a kernel of our own.
 
 T = tokens, I = inputs of the layer, O = outputs, R = rank
 """
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor
+
+from aria_ray.hardware.kernels.choice import Kernels
 
 
 class MergedLoraLinear(Linear):
@@ -20,14 +22,44 @@ class MergedLoraLinear(Linear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., T, I) to (..., T, O)."""
-        name, base = self.active_adapters[0], self.get_base_layer()
-        exact = base.weight.dtype in (torch.float32, torch.float64)
-        bare = base.bias is None and isinstance(self.lora_dropout[name], torch.nn.Identity) and len(self.active_adapters) == 1
-        if self.merged or self.disable_adapters or not (exact and bare):
+        if self.get_base_layer().weight.dtype not in (torch.float32, torch.float64) or not _is_plain(self):
             return super().forward(x, *args, **kwargs)
-        weights = base.weight, self.lora_A[name].weight, self.lora_B[name].weight
-        merged: Tensor = _MergedProduct.apply(x, *weights, self.scaling[name])
+        merged: Tensor = _MergedProduct.apply(x, *_weights_and_scale(self))
         return merged
+
+
+class FusedLoraLinear(Linear):
+    """PEFT's LoRA layer with the low-rank product in the epilogue of the large one (`hardware.kernels.lora`).
+
+    The same function and gradients up to rounding: PEFT's keeps A and B in float32 beside weights in bfloat16 and computes
+    x A^T in float32 from a copy of x; here they are rounded to the type of x for the products, which add up in float32.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., T, I) to (..., T, O)."""
+        if not _is_plain(self):
+            return super().forward(x, *args, **kwargs)
+        from aria_ray.hardware.kernels.lora import LoraLinear  # imports Triton, which a processor may be without
+
+        fused: Tensor = LoraLinear.apply(x, *_weights_and_scale(self))
+        return fused
+
+
+LAYERS: dict[Kernels, type[Linear]] = {"triton": FusedLoraLinear, "torch": MergedLoraLinear}
+"""The layer that puts an adapter on a linear one."""
+
+
+def _is_plain(layer: Linear) -> bool:
+    """Whether a layer computes y = x W^T + s (x A^T) B^T and no more: one adapter, no bias, no dropout."""
+    if layer.merged or layer.disable_adapters or len(layer.active_adapters) != 1:
+        return False
+    return layer.get_base_layer().bias is None and isinstance(layer.lora_dropout[layer.active_adapters[0]], torch.nn.Identity)
+
+
+def _weights_and_scale(layer: Linear) -> tuple[Tensor, Tensor, Tensor, float]:
+    """W (O, I), A (R, I), B (O, R) and s."""
+    (name,) = layer.active_adapters
+    return layer.get_base_layer().weight, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
 
 
 class _MergedProduct(torch.autograd.Function):

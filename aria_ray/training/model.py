@@ -18,9 +18,10 @@ from aria_ray.artifacts import write_json
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
+from aria_ray.hardware.kernels.choice import Kernels
 from aria_ray.training.attention import attention_arguments
 from aria_ray.training.batch import Pack
-from aria_ray.training.lora import MergedLoraLinear
+from aria_ray.training.lora import LAYERS
 
 MERGED_FROM = "merged_from.json"
 """Says which training a merged model directory comes from."""
@@ -69,7 +70,9 @@ def load_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) -> Pr
     return model
 
 
-def add_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: LoraConfig, seed: int) -> PeftModel:
+def add_adapter(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: LoraConfig, seed: int, kernels: Kernels = "torch"
+) -> PeftModel:
     """Put a LoRA adapter on the named linear layers and train the control tokens' embeddings; all else is frozen.
 
     Raises:
@@ -94,7 +97,7 @@ def add_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, conf
         target_modules=list(config.target_modules),
         trainable_token_indices=trainable,
     )
-    lora._register_custom_module({nn.Linear: MergedLoraLinear})  # PEFT's documented way to bring a layer of one's own
+    lora._register_custom_module({nn.Linear: LAYERS[kernels]})  # PEFT's documented way to bring a layer of one's own
     return get_peft_model(model, lora)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from aria_ray.config.schema import TrainingConfig
+from aria_ray.hardware.kernels.choice import Kernels
 
 ADAPTER = "adapter"
 """Folder of the adapter, in a checkpoint and in the stage directory."""
@@ -28,6 +29,8 @@ class Settings:
     """The dataset's JSON lines."""
     out: Path
     """The stage's folder. The first worker writes there: `log.jsonl`, `tensorboard/` and `checkpoints/`."""
+    kernels: Kernels = "torch"
+    """Whose product the adapter's layers take (`hardware.kernels.choice`)."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ from aria_ray.artifacts import write_json
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
 from aria_ray.hardware.amd import TRAIN_WORKER_ENV, check_gpus_counted
+from aria_ray.hardware.environment import training_env
 from aria_ray.hardware.flops import LlamaShape, lora_step_flops
+from aria_ray.hardware.kernels.choice import Kernels
 from aria_ray.training.checkpoint import Checkpoints, Progress
 from aria_ray.training.follow import following, parsed
 from aria_ray.training.settings import ADAPTER, CHECKPOINTS, LOG, Place, Settings
@@ -46,17 +48,19 @@ def train_curriculum(
     dataset: Path,
     out: Path,
     on_event: Callable[[dict[str, Any]], None],
+    kernels: Kernels = "torch",
 ) -> dict[str, Any]:
     """Train the adapter through every stage; leaves `adapter/`, `curriculum.json` and `log.jsonl` in `out`.
 
     A run that was cut off goes on from its last checkpoint when called again with the same `out`. `on_event` gets every
-    line of the log while training runs. Returns the facts of the run for the report.
+    line of the log while training runs. `kernels` says whose product the adapter's layers take. Returns the facts of the run
+    for the report.
 
     Raises:
         TrainingError: the configuration, the data or the loss forbid going on.
     """
     out = out.resolve()
-    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=out)
+    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=out, kernels=kernels)
     (out / ERROR).unlink(missing_ok=True)
     shutil.rmtree(out / CHECKPOINTS / RAY_FOLDER, ignore_errors=True)  # of a run that was cut off: the checkpoints say it all
     _check_resources(config)
@@ -73,7 +77,7 @@ def train_curriculum(
             name=RAY_FOLDER,
             storage_path=str(out / CHECKPOINTS),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            worker_runtime_env={"env_vars": TRAIN_WORKER_ENV} if config.use_gpu else {},
+            worker_runtime_env={"env_vars": _worker_env(config)} if config.use_gpu else {},
         ),
     )
     died = None
@@ -115,6 +119,11 @@ def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dat
         return None
     finally:
         ray.kill(actor)
+
+
+def _worker_env(config: TrainingConfig) -> dict[str, str]:
+    """ROCm's settings go with a torch that is built for ROCm: NCCL would take some of them for its own on NVIDIA GPUs."""
+    return TRAIN_WORKER_ENV | (training_env(config.num_workers, os.environ) if torch.version.hip else {})
 
 
 class _TorchOnNodesNetwork(TorchConfig):  # type: ignore[misc]  # Ray is not read by mypy, so the base is Any

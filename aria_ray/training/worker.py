@@ -70,7 +70,7 @@ class Worker:
         device = torch.device("cuda" if self.config.use_gpu else "cpu")
         model = load_model(settings.base, tokenizer, settings.dtype).to(device)
         use_prefix_tree_attention(model)
-        self.model: PeftModel = add_adapter(model, tokenizer, self.config.lora, self.config.seed)
+        self.model: PeftModel = add_adapter(model, tokenizer, self.config.lora, self.config.seed, settings.kernels)
         if self.config.parallelism == "fsdp":
             shard(self.model)
         self.optimizer = self._new_optimizer()

@@ -94,7 +94,9 @@ class LoadResult:
         notes = [f"the endpoint refuses {' and '.join(left_out)}, it was asked without"] if left_out else []
         blank = sum(timing.blank for timing in self.timings)
         if blank:
-            notes.append(f"{blank} of {len(self.timings)} answers show nothing, they are timed by the server's counts of tokens")
+            notes.append(
+                f"{blank} of {len(self.timings)} answers show nothing, they are timed by the server's counts of tokens"
+            )
         short = sum(timing.completion_tokens < (self.output_tokens or 0) for timing in self.timings)
         if short:
             notes.append(f"{short} of {len(self.timings)} answers are shorter than the {self.output_tokens} tokens asked for")

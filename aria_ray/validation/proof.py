@@ -91,8 +91,12 @@ def roofline(model: Path, dtype: str, streams: int) -> dict[str, Any]:
     return asdict(peaks) | {"concurrency": streams, "decode_bound_tokens_per_s": one, "batched_bound_tokens_per_s": many}
 
 
-def unwatched(facts: dict[str, Any]) -> dict[str, Any]:
-    """Measurements of an endpoint whose processes are not below this one, so that nothing is known of what they take."""
+def unwatched(facts: dict[str, Any], seen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Measurements of an endpoint whose processes are not below this one, so that nothing is known of what they take.
+
+    `seen` is what samplers on the nodes saw while speed was measured, where there are any; none sees memory by process.
+    """
     none: dict[str, Any] = {"memory_gib": [], "memory_growth_share": None, "memory_growth_interval": None}
-    speed = facts["speed"] | {"cpu_share": None, "gpu_share": None, "peak_memory_gib": None}
+    unseen = dict.fromkeys(("cpu_share", "gpu_share", "peak_memory_gib", "peak_gpu_memory_gib"))
+    speed = facts["speed"] | unseen | dict(seen or {})
     return facts | {"speed": speed, "stability": facts["stability"] | none}

@@ -25,29 +25,21 @@ from aria_ray.training.model import load_tokenizer
 START_TIMEOUT_S = 480
 RUN_MARK = "ARIA_TEST_RUN"
 KEYS = ("first-key-of-the-tests", "second-key-of-the-tests")
+RAY_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 QUESTION = [{"role": "user", "content": "What is 2+3?"}]
 SERVE_FILE = Path(__file__).parents[2] / "serve" / "laptop.yaml"
-DEPLOYED_AGAIN = "DEPLOYED AGAIN"
 DRIVER = """
 import signal, sys, time
 from pathlib import Path
-import ray, yaml
-from ray import serve
+import ray
 from aria_ray.config.schema import ServingConfig
-from aria_ray.serving.app import build_app
-from aria_ray.serving.deploy import APP, metrics_addresses, serve_model
-
-def deploy_again(*_):
-    # A new version each time; `serve deploy FILE` makes one where something in the file is new.
-    args = yaml.safe_load(Path(sys.argv[3]).read_text())["applications"][0]["args"]
-    serve.run(build_app(args | {"model": sys.argv[1]}), name=APP, route_prefix="/")
-    print(sys.argv[4], flush=True)
-
-signal.signal(signal.SIGUSR1, deploy_again)
+from aria_ray.serving.deploy import metrics_addresses, serve_model
 
 # Processes that a shell starts in the background ignore the interrupt, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+# `serve deploy` talks to the dashboard.
+port = int(sys.argv[4]) if len(sys.argv) > 4 else None
+ray.init(num_cpus=2, include_dashboard=bool(port), dashboard_port=port, log_to_driver=False, logging_level="ERROR")
 config = ServingConfig(file=sys.argv[3], port=int(sys.argv[2]))
 with serve_model(config, Path(sys.argv[1]), on_progress=lambda line: print(line, flush=True)) as endpoint:
     print("METRICS", *metrics_addresses(), flush=True)
@@ -66,6 +58,8 @@ class Served:
     mark: str
     client: httpx.Client
     tokenizer: PreTrainedTokenizerBase
+    dashboard: str | None
+    """Ray's, where there is one."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -91,16 +85,20 @@ class Served:
         return line.split()[1]
 
     def deploy_again(self, **args: Any) -> None:
-        """Begin to deploy what is served with other `args`; `num_deployed_again` goes up when it is done."""
+        """`serve deploy` what is served, with other `args`; returns once Ray Serve has taken the new version up."""
         tree = yaml.safe_load(self.serve_file.read_text())
         tree["applications"][0]["args"] |= args
         self.serve_file.write_text(yaml.safe_dump(tree))
-        self.driver.send_signal(signal.SIGUSR1)
+        command = [Path(sys.executable).with_name("serve"), "deploy", f"--address={self.dashboard}", self.serve_file]
+        done = subprocess.run(command, env=os.environ | RAY_TOKEN, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     @property
-    def num_deployed_again(self) -> int:
-        assert self.driver.poll() is None, self.log.read_text()
-        return self.log.read_text().count(DEPLOYED_AGAIN)
+    def state(self) -> str:
+        """What Ray Serve says of the application: DEPLOYING, RUNNING, ..."""
+        headers = {"Authorization": f"Bearer {RAY_TOKEN['RAY_AUTH_TOKEN']}"}
+        answer = httpx.get(f"{self.dashboard}/api/serve/applications/", headers=headers, trust_env=False, timeout=60)
+        return str(answer.raise_for_status().json()["applications"]["aria"]["status"])
 
     def processes(self, title: str = "") -> list[psutil.Process]:
         """The live processes of the endpoint, or those among them whose title has this in it."""
@@ -108,17 +106,18 @@ class Served:
 
 
 @contextmanager
-def serving(model: Path, folder: Path, port: int, **args: Any) -> Iterator[Served]:
+def serving(model: Path, folder: Path, port: int, dashboard_port: int | None = None, **args: Any) -> Iterator[Served]:
     """Serve a model with the laptop's Serve file, changed by `args`; its processes are gone afterwards."""
     tree = yaml.safe_load(SERVE_FILE.read_text())
-    tree["applications"][0]["args"] |= args
+    tree["applications"][0]["args"] |= {"model": str(model), **args}
     serve_file, log = folder / "serve.yaml", folder / "log"
     serve_file.write_text(yaml.safe_dump(tree))
     mark = uuid.uuid4().hex
-    environment = os.environ | {RUN_MARK: mark, "RAY_USAGE_STATS_ENABLED": "0", KEYS_VARIABLE: ",".join(KEYS)}
+    environment = os.environ | RAY_TOKEN | {RUN_MARK: mark, "RAY_USAGE_STATS_ENABLED": "0", KEYS_VARIABLE: ",".join(KEYS)}
     environment["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"  # as the command line has it
     environment.pop("RAY_ADDRESS", None)
-    command = [sys.executable, "-c", DRIVER, str(model), str(port), str(serve_file), DEPLOYED_AGAIN]
+    command = [sys.executable, "-c", DRIVER, str(model), str(port), str(serve_file)]
+    command += [str(dashboard_port)] if dashboard_port else []
     with log.open("w") as output:
         driver = subprocess.Popen(command, stdout=output, stderr=output, env=environment, text=True)
     try:
@@ -129,7 +128,8 @@ def serving(model: Path, folder: Path, port: int, **args: Any) -> Iterator[Serve
             time.sleep(1)
         headers = {"Authorization": f"Bearer {KEYS[0]}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=120, trust_env=False, headers=headers) as client:
-            yield Served(driver, serve_file, log, mark, client, load_tokenizer(model))
+            dashboard = f"http://127.0.0.1:{dashboard_port}" if dashboard_port else None
+            yield Served(driver, serve_file, log, mark, client, load_tokenizer(model), dashboard)
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()

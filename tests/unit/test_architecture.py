@@ -68,7 +68,7 @@ def test_only_the_rim_imports_ray():
         )
     }
     serving = {f"serving/{name}.py" for name in ("app", "deploy", "ingress", "replica", "local_model")}
-    rim = {"dataset/generate.py", "training/train.py", *serving}
+    rim = {"dataset/generate.py", "training/train.py", "hardware/node_telemetry.py", *serving}
     assert users == {*rim, "pipeline.py", "doctor.py"}
 
 

@@ -1,5 +1,6 @@
 """The command line: help, configuration, and bad input, without starting anything."""
 
+import json
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ def aria(*arguments):
 def test_help_names_every_command():
     done = aria("--help")
     assert done.returncode == 0
-    for command in ("run", "generate", "train", "serve", "validate", "report", "config"):
+    for command in ("run", "generate", "train", "serve", "validate", "report", "plan", "config"):
         assert f" {command} " in done.stdout
 
 
@@ -36,15 +37,40 @@ def test_the_default_recipe_is_laptop_and_overrides_may_stand_alone():
         (["run", "smoke", "bogus"], "must look like section.key=value"),
         (["train", "smoke"], "is not complete; run `aria generate`"),
         (["report", "smoke"], "is not complete; run `aria generate`"),
+        (["plan", "mi300x", "--hardware", "gpu9"], "hardware 'gpu9' must be one of mi300x, mi325x, h100, h200, or cpu"),
+        (["plan", "mi300x", "hardware.accelerator=gpu9"], "hardware.accelerator: Input should be 'mi300x'"),
+        (["plan", "mi300x", "model.source=some-team/some-model"], "give a directory, or fetch it: `hf download"),
+        (["plan", "mi300x", "--load", "0"], "must be requests per second, above 0"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, message, tmp_path):
-    out = [] if arguments[0] == "config" else ["--out", tmp_path / "out"]
+    out = [] if arguments[0] in ("config", "plan") else ["--out", tmp_path / "out"]
     done = aria(*arguments, *out)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_plan_prints_a_page_and_the_same_as_json():
+    page = aria("plan", "mi300x")
+    assert page.returncode == 0
+    assert "8 x MI300X: 192 GB at 5.3 TB/s" in page.stdout
+    read = json.loads(aria("plan", "mi300x", "--json").stdout)
+    assert (read["hardware"], read["num_devices"], read["num_parameters"]) == ("MI300X", 8, 8_030_261_248)
+    assert json.loads(aria("plan", "mi300x", "--hardware", "h200", "--json").stdout)["hardware"] == "H200"
+
+
+def test_plan_imports_nothing_heavy():
+    code = """
+import sys
+sys.argv = ["aria", "plan", "mi300x"]
+from aria_ray.cli import app
+app(standalone_mode=False)
+print([name for name in ("torch", "ray", "transformers", "vllm", "triton") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_an_unknown_command_is_refused():

@@ -64,12 +64,75 @@ def amd_gpu(tmp_path: Path) -> Path:
     return tmp_path / "kfd"
 
 
-def test_amd_needs_amdsmi_and_still_memory(tmp_path: Path) -> None:
-    balancing = tmp_path / "numa_balancing"
-    balancing.write_text("1\n")
-    found = failures(doctor.host_of_amd(amd_gpu(tmp_path), balancing))
-    assert ["amdsmi" in each.what or "NUMA" in each.what for each in found] == [True, True]
-    assert list(doctor.host_of_amd(tmp_path / "nothing", balancing)) == []
+def amd_host(tmp_path: Path, balancing: str = "0", compute: str = "SPX", memory: str = "NPS1", cards: int = 2) -> Path:
+    """A fake of the files in which the kernel shows a host's settings; what is empty is not there."""
+    files = {"proc/sys/kernel/numa_balancing": balancing}
+    for card in range(1, cards + 1):
+        files[f"sys/class/drm/card{card}/device/current_compute_partition"] = compute
+        files[f"sys/class/drm/card{card}/device/current_memory_partition"] = memory
+    for name, text in files.items():
+        if text:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(f"{text}\n")
+    return tmp_path
+
+
+def host_findings(tmp_path: Path, root: Path, environ: dict[str, str] | None = None) -> list[Finding]:
+    """Without what is said of the package amdsmi, which is not installed here."""
+    found = doctor.host_of_amd(amd_gpu(tmp_path), root, environ or {})
+    return [each for each in found if "amdsmi" not in each.what]
+
+
+def test_amd_needs_amdsmi(tmp_path: Path) -> None:
+    (finding,) = failures(doctor.host_of_amd(amd_gpu(tmp_path), amd_host(tmp_path), {}))
+    assert "pip install /opt/rocm/share/amd_smi" in finding.fix
+    assert list(doctor.host_of_amd(tmp_path / "nothing", tmp_path, {"GPU_MAX_HW_QUEUES": "9"})) == []
+
+
+def test_a_host_that_is_set_right(tmp_path: Path) -> None:
+    found = host_findings(tmp_path, amd_host(tmp_path))
+    assert {each.state for each in found} == {"ok"}
+    assert {each.what.partition(":")[2].strip() for each in found[:3]} == {"0", "NPS1", "SPX"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what", "fix"),
+    [
+        ({"balancing": "1"}, "NUMA balancing, which moves pages under running kernels: 1", "kernel.numa_balancing=0"),
+        ({"compute": "CPX"}, "compute partition: CPX, should be SPX", "--compute-partition SPX"),
+        ({"memory": "NPS4"}, "memory partition: NPS4, should be NPS1", "--memory-partition NPS1"),
+    ],
+)
+def test_a_host_that_is_set_wrong_is_told_how_to_mend_it(tmp_path: Path, wrong: dict[str, str], what: str, fix: str) -> None:
+    (finding,) = failures(host_findings(tmp_path, amd_host(tmp_path, **wrong)))
+    assert what in finding.what
+    assert fix in finding.fix
+
+
+def test_one_gpu_of_another_partition_is_found(tmp_path: Path) -> None:
+    root = amd_host(tmp_path)
+    (root / "sys/class/drm/card2/device/current_compute_partition").write_text("DPX\n")
+    (finding,) = failures(host_findings(tmp_path, root))
+    assert "DPX" in finding.what
+
+
+@pytest.mark.parametrize("shown", ["", "UNKNOWN", "N/A"])
+def test_a_virtual_machine_that_is_not_told_is_unmeasured_and_not_well(tmp_path: Path, shown: str) -> None:
+    found = host_findings(tmp_path, amd_host(tmp_path, compute=shown, memory=shown))
+    assert [each.state for each in found[:3]] == ["ok", "unmeasured", "unmeasured"]
+    assert "virtual machine" in found[1].what
+
+
+def test_rocm_settings_that_contradict_the_table(tmp_path: Path) -> None:
+    environ = {"HIP_FORCE_DEV_KERNARG": "0", "GPU_MAX_HW_QUEUES": "2", "PYTORCH_TUNABLEOP_FILENAME": "/shared/tuned.csv"}
+    found = host_findings(tmp_path, amd_host(tmp_path), environ)
+    (finding,) = failures(found)
+    assert "HIP_FORCE_DEV_KERNARG=0, advised is 1" in finding.what
+    assert "unset it" in finding.fix
+    (unset,) = (each for each in found if each.what.startswith("not set here"))
+    assert "NCCL_MIN_NCHANNELS" in unset.what
+    assert "GPU_MAX_HW_QUEUES" not in unset.what
+    assert not any("TunableOp is off" in each.what for each in found)
 
 
 def test_visibility(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import time
 import psutil
 
 from aria_ray.hardware import telemetry
-from aria_ray.hardware.telemetry import Sampler
+from aria_ray.hardware.telemetry import Sampler, machine_memory_gib
 
 
 def test_memory_and_processor_time_are_seen():
@@ -33,3 +33,23 @@ def test_nothing_sampled_is_none():
     sampler = Sampler()
     assert sampler.peak_memory_gib is None
     assert sampler.cpu_share is None
+    assert sampler.gpu_share is None
+
+
+def test_each_sample_is_handed_on(monkeypatch):
+    monkeypatch.setattr(telemetry, "INTERVAL_S", 0.05)
+    shown = []
+    with Sampler("a node", machine_memory_gib, shown.append) as sampler:
+        while len(shown) < 3:
+            time.sleep(0.01)
+    assert shown == sampler.timeline.samples
+    assert shown[0].cpu_share is None
+    assert all(0 <= sample.cpu_share <= 1 for sample in shown[1:])
+    assert [sample.t_s for sample in shown] == sorted(sampler.t_s)
+    assert sampler.timelines[0].node == "a node"
+
+
+def test_a_machines_memory_is_what_its_processes_take():
+    block = b"x" * (400 * 2**20)
+    assert 400 / 1024 < machine_memory_gib() < psutil.virtual_memory().total / 2**30
+    assert len(block) == 400 * 2**20

@@ -118,6 +118,23 @@ def test_figures_come_from_the_manifests(report):
     assert report.readiness_percent == 30
 
 
+def test_on_gpus_the_compute_utilization_is_what_their_samplers_saw():
+    config = load_config("mi300x", [])
+    training = TRAINING | {"gpu_share": 0.93, "peak_gpu_memory_gib": 61.5, "peak_memory_gib": None, "memory_reduction": None}
+    speed = {"levels": [], "gpu_share": 0.71, "cpu_share": 0.1, "peak_memory_gib": None, "peak_gpu_memory_gib": 172.8}
+    stages = {"training": manifest("training", training), "validation": manifest("validation", facts(speed=speed))}
+    metrics = by_name(build_report(config, "mi300x", stages))
+    assert (metrics["compute_utilization"].value, metrics["compute_utilization"].status) == (0.93, "met")
+    assert "8 busiest GPUs" in metrics["compute_utilization"].detail
+    assert metrics["training_peak_gpu_memory_gib"].value == 61.5
+    assert metrics["serving_peak_gpu_memory_gib"].value == 172.8
+    assert metrics["serving_gpu_share"].value == 0.71
+    assert metrics["serving_peak_memory_gib"].status == "unmeasured"
+
+    silent = {"training": manifest("training", training | {"gpu_share": None})}
+    assert by_name(build_report(config, "mi300x", silent))["compute_utilization"].status == "unmeasured"
+
+
 def test_what_was_not_measured_is_null_and_unmeasured(report):
     metrics = by_name(report)
     for name in ("accuracy_base", "memory_growth", "goodput_per_s", "serving_peak_memory_gib", "bfcl_irrelevance"):

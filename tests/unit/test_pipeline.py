@@ -1,0 +1,28 @@
+"""What decides a stage's fingerprint, where it is not simply its section."""
+
+import pytest
+
+from aria_ray.config import load_config
+from aria_ray.errors import AriaError
+from aria_ray.pipeline import check, fingerprints
+
+
+def training(recipe, *overrides):
+    return fingerprints(load_config(recipe, overrides))["training"]
+
+
+def test_kernels_that_do_not_compute_leave_the_training_as_it_was():
+    assert training("laptop", "hardware.kernels=torch") == training("laptop")
+    assert training("h100", "model.dtype=float32", "hardware.kernels=torch") == training("h100", "model.dtype=float32")
+
+
+def test_a_training_does_not_change_over_to_other_kernels():
+    """They round otherwise. How they came to be chosen does not matter."""
+    assert training("h100") == training("h100", "hardware.kernels=triton")
+    assert training("h100", "hardware.kernels=torch") != training("h100")
+
+
+def test_kernels_without_a_gpu_are_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(AriaError, match=r"hardware.kernels \(triton\) must have a GPU"):
+        check(load_config("laptop", ["hardware.kernels=triton"]), tmp_path / "out", serves=False)
+    assert not list((tmp_path / "out").iterdir())

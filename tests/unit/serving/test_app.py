@@ -72,3 +72,16 @@ def test_shipped_configs_are_valid(path: Path, model: Path) -> None:
     args = check_args(application["args"] | {"model": str(model)})
     assert args.engine_kwargs["reasoning_parser"] == "qwen3"
     assert args.engine_kwargs["tool_call_parser"] == "hermes"
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "laptop"], ids=lambda path: path.stem)
+def test_what_is_switched_off_in_a_shipped_config_is_an_argument_of_the_engine(path: Path) -> None:
+    """With the comment signs taken away, each is a field of vLLM's, and vLLM reads the speculation as it is meant."""
+    from vllm import AsyncEngineArgs
+    from vllm.config import SpeculativeConfig
+
+    text = path.read_text().replace("# quantization:", "quantization:").replace("# speculative_config:", "speculative_config:")
+    engine_kwargs = yaml.safe_load(text)["applications"][0]["args"]["engine_kwargs"]
+    assert engine_kwargs["quantization"] == "fp8"
+    assert engine_kwargs.keys() <= AsyncEngineArgs.__dataclass_fields__.keys() | {"enable_auto_tool_choice", "tool_call_parser"}
+    assert SpeculativeConfig.__dataclass_fields__.keys() >= engine_kwargs["speculative_config"].keys()

@@ -29,7 +29,7 @@ from aria_ray.hardware.peaks import measure_peaks
 from aria_ray.hardware.timeline import in_words
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
-from aria_ray.serving.deploy import check_port, find_config, serve_model
+from aria_ray.serving.deploy import check_port, read_config, serve_model
 from aria_ray.terminal import Terminal
 from aria_ray.training.base import prepare_base
 from aria_ray.training.model import is_merged, write_merged
@@ -141,7 +141,7 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
         if config.training.use_gpu:  # what the workers tell of memory is that of their processes, not of their GPUs
             unknown_memory = {"peak_memory_gib": None, "full_finetuning_peak_gib": None, "memory_reduction": None}
             span = min(steps_s, default=0.0), max(steps_s, default=0.0)
-            return facts | unknown_memory | seen(watch, *span, num_gpus=config.training.num_workers)
+            return facts | unknown_memory | seen(watch, *span, gpus=facts["gpus"])
         with terminal.stage("memory baseline") as update:
             update(0, 0, "two steps of full fine-tuning")
             baseline = full_finetuning_peak_gib(config.training, config.model.dtype, base, rows)
@@ -315,9 +315,9 @@ def _kernels(config: RunConfig) -> Kernels:
 
 
 def _validation_section(config: RunConfig) -> dict[str, Any]:
-    """What decides the measurements: the Serve file's content and the cases, not the address, the patience or the targets."""
+    """What decides the measurements: what the Serve file says and the cases, not the address, the patience or the targets."""
     return {
-        "serving": artifacts.file_hash(find_config(config.serving.file)),
+        "serving": read_config(config.serving.file),
         "validation": _measured(config),
     }
 

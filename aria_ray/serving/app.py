@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ray import serve
 
 from aria_ray.errors import ServingError
-from aria_ray.serving.engine_wait import PAUSE_S, PAUSE_VARIABLE
+from aria_ray.serving.engine_wait import PAUSE_S, PAUSE_VARIABLE, read_pause_s
 from aria_ray.serving.guard import Limits
 from aria_ray.serving.keys import digest, read_keys
 
@@ -84,6 +84,12 @@ class AppArgs(BaseModel):
     """Environment of the engine's processes."""
     stream_batching_interval_ms: float = Field(default=0, ge=0)
     """How long Ray Serve gathers streamed tokens before it sends them on."""
+
+    @field_validator("env_vars")
+    @classmethod
+    def _check_pause(cls, env_vars: dict[str, str]) -> dict[str, str]:
+        read_pause_s(env_vars.get(PAUSE_VARIABLE, ""))
+        return env_vars
 
 
 def build_app(args: Mapping[str, Any]) -> serve.Application:

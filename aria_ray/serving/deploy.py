@@ -115,6 +115,27 @@ def find_config(file: str) -> Path:
     )
 
 
+def read_config(file: str) -> dict[str, Any]:
+    """What the Ray Serve config says, comments and order aside.
+
+    Raises:
+        ServingError: there is no such file, or it is not a config of one application of ours.
+    """
+    path = find_config(file)
+    try:
+        tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        (application,) = tree["applications"]
+        usable = application["import_path"] == IMPORT_PATH and isinstance(application["args"], dict)
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise ServingError(
+            f"serving.file {path} must be a Ray Serve config with one application, import_path {IMPORT_PATH} and args; "
+            "start from serve/laptop.yaml"
+        )
+    return tree
+
+
 def check_endpoint_config(config: ServingConfig, port_must_be_free: bool) -> tuple[str, ...]:
     """What can be known to be wrong before there is a model; the API keys where nothing is.
 
@@ -180,19 +201,8 @@ class _Deadline:
 
 def _read(config: ServingConfig, model: Path, served_name: str, base: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of `serve.start` and arguments of the application, with the run's own values put in."""
-    path = find_config(config.file)
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        (application,) = tree["applications"]
-        args = dict(application["args"])
-        usable = application["import_path"] == IMPORT_PATH
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
-        usable = False
-    if not usable:
-        raise ServingError(
-            f"serving.file {path} must be a Ray Serve config with one application, import_path {IMPORT_PATH} and args; "
-            "start from serve/laptop.yaml"
-        )
+    tree = read_config(config.file)
+    args = dict(tree["applications"][0]["args"])
     args |= {"model": str(model.absolute()), "served_name": served_name}
     args["canary"] = args.get("canary", True) and config.canary and not base
     if base:

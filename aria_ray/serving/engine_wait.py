@@ -16,12 +16,30 @@ import time
 PAUSE_VARIABLE = "ARIA_ENGINE_WAIT_S"
 PAUSE_S = 0.0002
 
+MAX_PAUSE_S = 0.1
+"""More than a step takes: a longer pause would be all that answers wait for."""
+
 logger = logging.getLogger(__name__)
+
+
+def read_pause_s(text: str) -> float:
+    """The seconds that a value of the variable says; 0 for none. Raises ValueError for what is no number of that range."""
+    try:
+        pause_s = float(text or 0)
+    except ValueError:
+        pause_s = -1.0
+    if not 0 <= pause_s <= MAX_PAUSE_S:
+        raise ValueError(f"{PAUSE_VARIABLE} ({text}) must be seconds from 0 to {MAX_PAUSE_S:g}; {PAUSE_S} is what was tried")
+    return pause_s
 
 
 def register() -> None:
     """Have the engine's processes sleep between two looks, for as many seconds as the variable says; without it, nothing."""
-    pause_s = float(os.environ.get(PAUSE_VARIABLE) or 0)
+    try:
+        pause_s = read_pause_s(os.environ.get(PAUSE_VARIABLE, ""))
+    except ValueError as error:  # an exception here would end every process of vLLM
+        logger.warning("%s; it is without effect", error)
+        return
     if not pause_s:
         return
     from vllm.distributed.device_communicators import shm_broadcast

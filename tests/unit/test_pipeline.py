@@ -1,5 +1,7 @@
 """What decides a stage's fingerprint, where it is not simply its section."""
 
+from pathlib import Path
+
 import pytest
 
 from aria_ray.config import load_config
@@ -26,3 +28,16 @@ def test_kernels_without_a_gpu_are_refused_before_anything_is_made(tmp_path):
     with pytest.raises(AriaError, match=r"hardware.kernels \(triton\) must have a GPU"):
         check(load_config("laptop", ["hardware.kernels=triton"]), tmp_path / "out", serves=False)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_comment_in_the_serve_file_changes_no_validation_and_a_setting_does(tmp_path):
+    shipped, path = (Path(__file__).parents[2] / "serve" / "laptop.yaml").read_text(), tmp_path / "serve.yaml"
+
+    def validation(text):
+        path.write_text(text)
+        return fingerprints(load_config("laptop", [f"serving.file={path}"]))["validation"]
+
+    assert validation(shipped + "# a comment\n") == validation(shipped)
+    assert validation(shipped.replace("max_num_seqs: 16", "max_num_seqs: 8")) != validation(shipped)
+    with pytest.raises(AriaError, match=r"serve.yaml must be a Ray Serve config"):
+        validation("applications: [")

@@ -196,7 +196,7 @@ def plan(
     from aria_ray.hardware.plan import find_hardware
     from aria_ray.hardware.plan import plan as make_plan
 
-    made = make_plan(recipe, config, find_hardware(hardware or config.hardware.accelerator), load_per_s)
+    made = make_plan(recipe, config, find_hardware(hardware, config), load_per_s)
     if as_json:
         typer.echo(json.dumps(asdict(made), indent=2))
         return

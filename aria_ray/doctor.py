@@ -20,7 +20,7 @@ from aria_ray import artifacts
 from aria_ray.config import RunConfig
 from aria_ray.errors import AriaError
 from aria_ray.hardware.amd import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
-from aria_ray.hardware.environment import HOST_SETTINGS, SETTINGS, HostSetting, contradictions, read_host
+from aria_ray.hardware.environment import HOST_SETTINGS, HostSetting, contradictions, read_host, serving_env, settings_for
 
 State = Literal["ok", "fails", "unmeasured"]
 PINNED = {"ray": "2.60.0", "vllm": "0.29.0"}
@@ -134,15 +134,17 @@ def _host_setting(setting: HostSetting, root: Path) -> Finding:
 
 
 def rocm_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What of the table of ROCm's settings this environment has otherwise: training takes it so, the Serve file has its own."""
+    """What of ROCm's table this environment has otherwise, which stops no run: training takes it so, the Serve file its own."""
     for setting, value in contradictions(environ):
         what = f"{setting.name}={value}, advised is {setting.value} ({setting.source}): {setting.why}"
         kept = "keep it for training" if "training" in setting.stages else "set it in serve/mi300x.yaml"
-        yield Finding("fails", what, f"unset it, or {kept} if you measured that it is better here")
-    unset = [setting.name for setting in SETTINGS if not setting.beside and setting.name not in environ]
-    if unset:
-        yield Finding("ok", f"not set here, so given to training workers and by serve/mi300x.yaml: {', '.join(unset)}")
-    if not any(setting.beside in environ for setting in SETTINGS if setting.beside):
+        yield Finding("unmeasured", what, f"unset it, or {kept} if you measured that it is better here")
+    given = [setting for setting in settings_for("training", 2, environ) if setting.name not in environ]
+    if given:
+        names = ", ".join(f"{setting.name}{' (on several GPUs)' if setting.many_gpus else ''}" for setting in given)
+        yield Finding("ok", f"not set here, so given to training workers: {names}")
+    yield Finding("ok", f"given to engines by serve/mi300x.yaml, whatever is set here: {', '.join(serving_env())}")
+    if not {"PYTORCH_TUNABLEOP_ENABLED", "PYTORCH_TUNABLEOP_FILENAME"} & environ.keys():
         yield Finding("ok", "TunableOp is off; a file of tuned kernels in PYTORCH_TUNABLEOP_FILENAME switches it on")
 
 

@@ -11,23 +11,14 @@ from collections.abc import Iterator
 
 from results import publish
 
-from aria_ray.hardware.flops import LlamaShape
 from aria_ray.hardware.kernels.blocks import Blocks
 from aria_ray.hardware.kernels.compiled import Direction, amd_resources, compile_kernel, waves_per_simd
 from aria_ray.hardware.mfma import Tile
+from aria_ray.hardware.models import model_size
 from aria_ray.hardware.specs import MI300X
 from aria_ray.hardware.tiles import DEFAULT_TILE, Gemm, TileSchedule, choose_schedule, schedule
 
-LLAMA_8B = LlamaShape(
-    num_layers=32,
-    hidden_size=4096,
-    intermediate_size=14336,
-    num_heads=32,
-    num_key_value_heads=8,
-    head_size=128,
-    vocabulary_size=128256,
-)
-"""Llama-3.1-8B's sizes, by its model card's config.json."""
+LLAMA_8B = model_size("meta-llama/Llama-3.1-8B").shape
 TOKENS = (256, 512, 1024, 2048, 4096, 8192, 16384)
 """Of a packed row: what the schedule is chosen for."""
 ALSO = (DEFAULT_TILE, dataclasses.replace(DEFAULT_TILE, instruction_size=32), Tile(128, 128, 64, 8), Tile(256, 256, 64, 8))

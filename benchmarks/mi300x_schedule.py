@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from results import publish
 
-from aria_ray.hardware.flops import LlamaShape
 from aria_ray.hardware.hbm import MI300_HBM, Interleave, channel_loads, folded, overload, padded_pitch, plain
 from aria_ray.hardware.mfma import Tile
+from aria_ray.hardware.models import model_size
 from aria_ray.hardware.specs import MI300X
 from aria_ray.hardware.tiles import (
     GROUPS,
@@ -25,15 +25,7 @@ from aria_ray.hardware.tiles import (
     schedule,
 )
 
-LLAMA_8B = LlamaShape(
-    num_layers=32,
-    hidden_size=4096,
-    intermediate_size=14336,
-    num_heads=32,
-    num_key_value_heads=8,
-    head_size=128,
-    vocabulary_size=128256,
-)
+LLAMA_8B = model_size("meta-llama/Llama-3.1-8B").shape
 TOKENS, RANK = 2048, 16
 STREAMS = (1, 32, 256)
 L2_LATENCY_CLOCKS = 288

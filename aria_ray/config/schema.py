@@ -71,6 +71,12 @@ class LoraConfig(Section):
         min_length=1, default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.target_modules)) != len(self.target_modules):
+            raise ValueError(f"target_modules ({', '.join(self.target_modules)}) must be each once")
+        return self
+
 
 class LossWeights(Section):
     """How much a token counts in the loss, by what it belongs to."""
@@ -265,7 +271,8 @@ class HardwareConfig(Section):
     """What a recipe is meant for. How many there are is `training.num_workers`, of which each has one."""
 
     accelerator: Literal["mi300x", "mi325x", "h100", "h200", "cpu"] = "cpu"
-    """What `aria plan` reckons with (`hardware.specs`); cpu is the machine at hand, measured. Changes no stage."""
+    """What `aria plan` reckons with (`hardware.specs`); cpu is the machine at hand, measured, which is none for a recipe with
+    `training.use_gpu`. Changes no stage."""
     kernels: Literal["auto", "triton", "torch"] = "auto"
     """Which kernels training computes with; auto takes Triton's where there is a GPU for them."""
 

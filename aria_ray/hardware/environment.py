@@ -134,10 +134,13 @@ HOST_SETTINGS = (
 
 
 def settings_for(stage: Stage, num_gpus: int, environ: Mapping[str, str]) -> Iterator[Setting]:
-    """The settings of a stage whose processes work together on so many GPUs; `environ` decides on those beside another."""
+    """The settings of a stage whose processes work together on so many GPUs, and those of the stage that `environ` has.
+
+    `environ` decides on settings beside another, too.
+    """
     for setting in SETTINGS:
-        fits = num_gpus > 1 or not setting.many_gpus
-        if stage in setting.stages and fits and (not setting.beside or setting.beside in environ):
+        fits = (num_gpus > 1 or not setting.many_gpus) and (not setting.beside or setting.beside in environ)
+        if stage in setting.stages and (fits or setting.name in environ):
             yield setting
 
 
@@ -147,7 +150,7 @@ def training_env(num_gpus: int, environ: Mapping[str, str]) -> dict[str, str]:
     What is set in `environ`, the driver's own, wins, and is handed on: workers on other nodes do not inherit it.
     """
     settings = list(settings_for("training", num_gpus, environ))
-    beside = {setting.beside: environ[setting.beside] for setting in settings if setting.beside}
+    beside = {setting.beside: environ[setting.beside] for setting in settings if setting.beside in environ}
     return beside | {setting.name: environ.get(setting.name, setting.value) for setting in settings}
 
 

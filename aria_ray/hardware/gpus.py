@@ -9,6 +9,9 @@ ACCUMULATOR_WRAPS = 2**32
 """amdsmi.h: gfx_activity_acc and mem_activity_acc have 32 bits."""
 SURPLUS = 1.05
 """What rounding and reads that are not quite at one moment may put on top of a mean of all."""
+BINDING_ERRORS = (ImportError, AttributeError, KeyError, OSError, TypeError, ValueError)
+"""What the libraries' bindings raise beside errors of their own: without the driver's library or one of its functions, with an
+answer that they cannot decode. Telemetry is no reason to end a run."""
 BUSY_READS = 5
 """Looks at a GPU that is busy for 1 % of the time that all find it so by chance: one in ten thousand million."""
 
@@ -32,6 +35,8 @@ class Gpus:
 
     library: str
     names: tuple[str, ...]
+    addresses: tuple[str | None, ...]
+    """On the PCI bus (`pci_address`)."""
     read: Callable[[], Sequence[GpuReading]]
 
 
@@ -40,22 +45,23 @@ def find_gpus() -> Gpus | None:
     return _nvidia() or _amd()
 
 
+def pci_address(domain: int, bus: int, device: int) -> str:
+    """Where a GPU is on its machine, as Linux writes it, without the function; parts of one GPU have it in common."""
+    return f"{domain:04x}:{bus:02x}:{device:02x}"
+
+
 def _nvidia() -> Gpus | None:
     try:
         import pynvml
-    except ImportError:
+    except BINDING_ERRORS:
         return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
 
-    def told(function: Callable[[Any], Any], handle: Any) -> Any:
-        try:
-            return function(handle)
-        except pynvml.NVMLError:
-            return None
+    def told(function: Callable[..., Any], *handle: Any) -> Any:
+        return _told(pynvml.NVMLError, function, *handle)
+
+    told(pynvml.nvmlInit)
+    found = [told(pynvml.nvmlDeviceGetHandleByIndex, index) for index in range(told(pynvml.nvmlDeviceGetCount) or 0)]
+    handles = [handle for handle in found if handle is not None]  # one that fell off the bus has none
 
     def read() -> list[GpuReading]:
         found = []
@@ -74,36 +80,34 @@ def _nvidia() -> Gpus | None:
         return found
 
     names = tuple(str(told(pynvml.nvmlDeviceGetName, handle) or "NVIDIA GPU") for handle in handles)
-    return Gpus("NVML", names, read) if handles else None
+    places = [told(pynvml.nvmlDeviceGetPciInfo, handle) for handle in handles]
+    addresses = tuple(None if place is None else pci_address(place.domain, place.bus, place.device) for place in places)
+    return Gpus("NVML", names, addresses, read) if handles else None
 
 
 def _amd() -> Gpus | None:
     try:
-        import amdsmi
-    except (ImportError, OSError, KeyError):  # the package loads the driver's library when it is imported
-        return None
-    try:
-        amdsmi.amdsmi_init()
-        handles = amdsmi.amdsmi_get_processor_handles()
-    except amdsmi.AmdSmiException:
+        import amdsmi  # loads the driver's library
+    except BINDING_ERRORS:
         return None
 
-    def told(function: Callable[[Any], Any], handle: Any) -> Mapping[str, Any]:
-        """The fields of an answer, none where the GPU gives no answer."""
-        try:
-            fields: Mapping[str, Any] = function(handle)
-        except amdsmi.AmdSmiException:
-            return {}
-        return fields
+    def told(function: Callable[..., Any], *handle: Any) -> Any:
+        return _told(amdsmi.AmdSmiException, function, *handle)
 
+    def fields(function: Callable[[Any], Any], handle: Any) -> Mapping[str, Any]:
+        """Those of an answer, none where the GPU gives no answer."""
+        return told(function, handle) or {}
+
+    told(amdsmi.amdsmi_init)
+    handles = told(amdsmi.amdsmi_get_processor_handles) or []
     meters = [(_MeanActivity("gfx_activity_acc"), _MeanActivity("mem_activity_acc")) for _ in handles]
 
     def read() -> list[GpuReading]:
         found = []
         for handle, (busy, memory_busy) in zip(handles, meters, strict=True):
-            now, since = told(amdsmi.amdsmi_get_gpu_activity, handle), told(amdsmi.amdsmi_get_gpu_metrics_info, handle)
-            mib = _number(told(amdsmi.amdsmi_get_gpu_vram_usage, handle), "vram_used")
-            power = told(amdsmi.amdsmi_get_power_info, handle)
+            now, since = fields(amdsmi.amdsmi_get_gpu_activity, handle), fields(amdsmi.amdsmi_get_gpu_metrics_info, handle)
+            mib = _number(fields(amdsmi.amdsmi_get_gpu_vram_usage, handle), "vram_used")
+            power = fields(amdsmi.amdsmi_get_power_info, handle)
             found.append(
                 GpuReading(
                     busy.share(since, _number(now, "gfx_activity")),
@@ -115,7 +119,18 @@ def _amd() -> Gpus | None:
             )
         return found
 
-    return Gpus("amdsmi", tuple(_amd_name(amdsmi, handle) for handle in handles), read) if handles else None
+    names = tuple(str(fields(amdsmi.amdsmi_get_gpu_asic_info, handle).get("market_name", "AMD GPU")) for handle in handles)
+    places = [told(amdsmi.amdsmi_get_gpu_device_bdf, handle) for handle in handles]
+    addresses = tuple(None if place is None else place.partition(".")[0].lower() for place in places)  # 0000:0c:00.0
+    return Gpus("amdsmi", names, addresses, read) if handles else None
+
+
+def _told(own_error: type[Exception], function: Callable[..., Any], *handle: Any) -> Any:
+    """A library's answer, None where it has none."""
+    try:
+        return function(*handle)
+    except (own_error, *BINDING_ERRORS):
+        return None
 
 
 class _MeanActivity:
@@ -161,10 +176,3 @@ class _MeanActivity:
 def _number(fields: Mapping[str, Any], *names: str) -> float | None:
     """The first of the named fields that holds a number."""
     return next((float(fields[name]) for name in names if isinstance(fields.get(name), (int, float))), None)
-
-
-def _amd_name(amdsmi: Any, handle: Any) -> str:
-    try:
-        return str(amdsmi.amdsmi_get_gpu_asic_info(handle)["market_name"])
-    except (amdsmi.AmdSmiException, KeyError):
-        return "AMD GPU"

@@ -12,6 +12,9 @@ umc_v12_0.h): `MI300_HBM`. That hash spreads the rows of a Llama without padding
 of a die's L2 are chosen is not published; AMD's advice fits a plain interleave in blocks of 256 bytes, `plain(16, 256)`, and
 there padding turns the worst case into the best. Which of them a GPU shows is unmeasured.
 
+Padding is computed here and applied to no matrix: the channels that it would serve are a guess until they are measured, and
+weights with another pitch would have to be copied when they are loaded, and kept so by everything that takes them.
+
 Addresses here are physical. A pitch keeps its meaning within a page of memory, 2 MiB where the driver finds such.
 """
 

@@ -57,9 +57,6 @@ class TrainingWork:
     num_workers: int = 1
     parallelism: Literal["ddp", "fsdp"] = "ddp"
     kernels: Literal["triton", "torch"] = "torch"
-    checkpointing: bool = False
-    """Whether only the inputs of the layers are kept, and each layer is computed again in the backward pass (arXiv 1604.06174).
-    The project's own training keeps everything."""
 
 
 def lora_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -> Memory:
@@ -144,10 +141,8 @@ def _without_empty(parts: Mapping[str, float], capacity_bytes: float) -> Memory:
 
 
 def _activations(model: ModelSize, work: TrainingWork, layer_bytes: float) -> float:
-    """Of a row: every layer's, or with checkpointing every layer's input and one layer's; and the last norm's input."""
-    layers, inputs = model.shape.num_layers, TYPE_BYTES[work.dtype] * model.shape.hidden_size
-    per_token = layers * inputs + layer_bytes if work.checkpointing else layers * layer_bytes
-    return work.row_tokens * (per_token + 4 * model.shape.hidden_size)
+    """Of a row: every layer's, all of which is kept, and the last norm's input."""
+    return work.row_tokens * (model.shape.num_layers * layer_bytes + 4 * model.shape.hidden_size)
 
 
 def _logits(model: ModelSize, work: TrainingWork) -> float:

@@ -7,10 +7,37 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from aria_ray.errors import ConfigError
 from aria_ray.hardware.flops import LlamaShape
+
+Size = Annotated[int, Field(strict=True, gt=0, le=10**7)]
+
+
+class LlamaConfig(BaseModel):
+    """What a plan needs of a Llama's `config.json`; all else in it is passed over."""
+
+    model_type: Literal["llama"] = "llama"
+    num_hidden_layers: Size
+    hidden_size: Size
+    intermediate_size: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size | None = None
+    head_dim: Size | None = None
+    vocab_size: Size
+    tie_word_embeddings: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        heads, key_heads = self.num_attention_heads, self.num_key_value_heads or 1
+        if self.head_dim is None and self.hidden_size % heads:
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({heads})")
+        if heads % key_heads:
+            raise ValueError(f"num_attention_heads ({heads}) must be a multiple of num_key_value_heads ({key_heads})")
+        return self
 
 
 @dataclass(frozen=True)
@@ -97,8 +124,7 @@ def model_size(source: str) -> ModelSize:
     """
     if source in _KNOWN:
         return _size(source, _KNOWN[source])
-    path = Path(source).expanduser() / "config.json"
-    if path.is_file():
+    if (path := _in_directory(source)) is not None:
         return _size(source, _read(path))
     if not source.startswith((".", "/", "~")) and (cached := _in_hub_cache(source)):
         return _size(source, _read(cached))
@@ -106,6 +132,16 @@ def model_size(source: str) -> ModelSize:
         f"model.source '{source}': no directory with a config.json, not in the Hub's cache, and none of the Llama 3 to 3.3 "
         f"that are known by name, so its size is unknown; give a directory, or fetch it: `hf download {source} config.json`"
     )
+
+
+def _in_directory(source: str) -> Path | None:
+    try:
+        path = Path(source).expanduser() / "config.json"
+        return path if path.is_file() else None
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be read; a home that nobody has
+        raise ConfigError(
+            f"model.source '{source[:80]}' must be a path or a Hub id ({str(error)[:80]}); give another"
+        ) from None
 
 
 def _in_hub_cache(repo_id: str) -> Path | None:
@@ -122,7 +158,7 @@ def _in_hub_cache(repo_id: str) -> Path | None:
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} must be a model's config.json ({error}); give another model.source") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path} must be a model's config.json, an object; give another model.source")
@@ -131,8 +167,11 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _size(source: str, config: Mapping[str, Any]) -> ModelSize:
     try:
-        return ModelSize(source, LlamaShape.of(config), bool(config.get("tie_word_embeddings", False)))
-    except (KeyError, TypeError) as error:
+        found = LlamaConfig.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ".".join(map(str, first["loc"])) or "sizes"
         raise ConfigError(
-            f"model.source '{source}': its config.json lacks {error}, which a Llama has; give the directory of a Llama"
+            f"model.source '{source}': its config.json is not that of a Llama: {what}: {first['msg']}; give a Llama's directory"
         ) from None
+    return ModelSize(source, LlamaShape.of(found.model_dump()), found.tie_word_embeddings)

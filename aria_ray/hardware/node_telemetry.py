@@ -7,12 +7,10 @@ private function, as nothing public says of single nodes what is free; the integ
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any
 
 import ray
 from ray._private.state import available_resources_per_node
@@ -20,7 +18,7 @@ from ray.exceptions import RayError
 from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aria_ray.hardware.telemetry import Sampler, machine_memory_gib
+from aria_ray.hardware.telemetry import Sampler, Sampling, machine_memory_gib
 from aria_ray.hardware.timeline import (
     Sample,
     Timeline,
@@ -34,6 +32,8 @@ GATHER_S = 2.0
 ANSWER_S = 1.0
 """How long one round waits for answers; a late one is taken in a later round."""
 LAST_ANSWER_S = 5.0
+LATE_S = 0.05
+"""An answer that is heard so much sooner after it was given than all before puts their samples right."""
 MAX_STARTS = 3
 """Of samplers on one node: where they keep dying, its samples end."""
 REST_S = 60.0
@@ -86,11 +86,10 @@ class NodeSampler:
     def news(self, num_known: int) -> News:
         """All but the first so many samples."""
         own = self._sampler.timeline
-        age_s = time.perf_counter() - self._sampler.started_s
-        return News(age_s, Timeline(own.node, own.cores, own.library, own.gpu_names, own.samples[num_known:]))
+        return News(time.perf_counter() - self._sampler.started_s, replace(own, samples=own.samples[num_known:]))
 
 
-class NodeSamplers:
+class NodeSamplers(Sampling):
     """Samples every node of the Ray cluster while its block runs.
 
     Nodes that join are found within seconds; of one that dies, all is kept that was gathered up to then. But for the head, a
@@ -102,10 +101,8 @@ class NodeSamplers:
     """Of the run's own processes nothing is known: they are not below this one."""
 
     def __init__(self) -> None:
-        self.started_s = time.perf_counter()
+        super().__init__("node telemetry")
         self._nodes: dict[str, _Node] = {}
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="node telemetry", daemon=True)
 
     @property
     def timelines(self) -> tuple[Timeline, ...]:
@@ -116,25 +113,18 @@ class NodeSamplers:
         """All samples, as the content of `telemetry.json`; `marks` say what began at which second of the block."""
         return cluster_series(self.timelines, marks)
 
-    def __enter__(self) -> Self:
-        self.started_s = time.perf_counter()
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._done.set()
-        self._thread.join()
-
     def _run(self) -> None:
-        # A cluster that is gone ends the run elsewhere, with its reason; the samples up to then stay.
-        with contextlib.suppress(RayError):
-            while True:
-                self._gather(self._at_work(), ANSWER_S)
-                if self._done.wait(GATHER_S):
-                    break
-            self._gather([node for node in self._at_work() if node.timeline is not None], LAST_ANSWER_S)
-        for node in self._nodes.values():
-            node.leave()
+        try:
+            # A cluster that is gone ends the run elsewhere, with its reason; the samples up to then stay.
+            with contextlib.suppress(RayError):
+                while True:
+                    self._gather(self._at_work(), ANSWER_S)
+                    if self._done.wait(GATHER_S):
+                        break
+                self._gather([node for node in self._nodes.values() if node.is_heard], LAST_ANSWER_S)
+        finally:
+            for node in self._nodes.values():
+                node.leave()
 
     def _at_work(self) -> list["_Node"]:
         """The nodes that are there now and have work, new ones among them; samplers of the others are sent away."""
@@ -168,11 +158,15 @@ class _Node:
         self._question: Any = None
         self._num_known = 0
         """Samples told by the sampler that runs now."""
-        self._is_up = False
-        self._began_s: float | None = None
-        """When that one began, by the driver's clock."""
+        self._began_s = math.inf
+        """When that one began, by the driver's clock: no answer is heard before it is given, so the earliest is right."""
         self._worked_s = -math.inf
         """When work was last seen, by the same clock."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether a sampler runs there that has answered."""
+        return self._actor is not None and self._began_s < math.inf
 
     def is_to_be_sampled(self, rests: bool) -> bool:
         """Whether it has had work of late, and samplers do not keep dying on it; `rests` is whether it has none now."""
@@ -188,7 +182,7 @@ class _Node:
         if self._actor is None:
             here = NodeAffinitySchedulingStrategy(self._node_id, soft=False)
             self._actor = ray.remote(num_cpus=0)(NodeSampler).options(scheduling_strategy=here).remote(self._address)
-            self._num_starts, self._num_known, self._is_up, self._began_s = self._num_starts + 1, 0, False, None
+            self._num_starts, self._num_known, self._began_s = self._num_starts + 1, 0, math.inf
         if self._question is None:
             self._question = self._actor.news.remote(self._num_known)
         return self._question
@@ -201,17 +195,21 @@ class _Node:
         except RayError:  # the node is gone, the sampler could not start there, or somebody ended it
             self._actor = None
             return
-        if not self._is_up:  # it answered as soon as it was, some time since the last round: its age would be out by as much
-            self._is_up = True
-            return
-        if self._began_s is None:
-            self._began_s = time.perf_counter() - news.age_s
+        self.take(news, time.perf_counter(), started_s)
+
+    def take(self, news: News, now_s: float, started_s: float) -> None:
+        """Add what a sampler told; `now_s` is when that was heard, by the driver's clock as is `started_s`."""
         if self.timeline is None:
-            self.timeline = Timeline(news.timeline.node, news.timeline.cores, news.timeline.library, news.timeline.gpu_names)
+            self.timeline = replace(news.timeline, samples=[])
+        known, began_s = self.timeline.samples, now_s - news.age_s
+        if began_s < self._began_s - LATE_S:
+            if self._num_known:
+                late_s = self._began_s - began_s
+                known[-self._num_known :] = [replace(sample, t_s=sample.t_s - late_s) for sample in known[-self._num_known :]]
+            self._began_s = began_s
         self._num_known += len(news.timeline.samples)
         offset_s = self._began_s - started_s
-        for sample in news.timeline.samples:
-            self.timeline.samples.append(Sample(offset_s + sample.t_s, sample.cpu_share, sample.memory_gib, sample.gpus))
+        known += [replace(sample, t_s=offset_s + sample.t_s) for sample in news.timeline.samples]
 
     def leave(self) -> None:
         """End the sampler, if there is one."""
@@ -230,18 +228,21 @@ def watching(cluster: bool) -> Watch:
     """Samplers on every node of a cluster; else one in this process, which sets Ray's metrics too if Ray is up."""
     if not ray.is_initialized():
         return Sampler()
-    return NodeSamplers() if cluster else Sampler(on_sample=NodeGauges(ray.util.get_node_ip_address()).show)
+    here = ray.util.get_node_ip_address()
+    return NodeSamplers() if cluster else Sampler(here, on_sample=NodeGauges(here).show)
 
 
-def seen(watch: Watch, began_s: float, ended_s: float, num_gpus: int | None = None) -> dict[str, float | None]:
+def seen(
+    watch: Watch, began_s: float, ended_s: float, gpus: Sequence[tuple[str, str]] | None = None
+) -> dict[str, float | None]:
     """What was seen between two moments of `time.perf_counter`: busy shares, and the memory of the fullest GPU in GiB.
 
-    Of the GPUs the `num_gpus` busiest count, where it is known how many had work: others of the cluster have no part in it.
-    None is what nobody told.
+    The GPUs' share is that of `gpus` alone, each a node and a PCI address, where it is known which had work: others may be at
+    somebody else's. None is what nobody told.
     """
     span = (began_s - watch.started_s, ended_s - watch.started_s)
     return {
         "cpu_share": mean_cpu_share(watch.timelines, span),
-        "gpu_share": mean_gpu_share(watch.timelines, span, num_gpus),
+        "gpu_share": mean_gpu_share(watch.timelines, span, gpus),
         "peak_gpu_memory_gib": peak_gpu_memory_gib(watch.timelines, span),
     }

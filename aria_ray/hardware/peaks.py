@@ -10,6 +10,8 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
+from aria_ray.errors import AriaError
+
 GEMM_SIZES = ((768, 576, 1536), (768, 1536, 576), (2048, 2048, 2048))
 """Rows, inner size and columns: the largest products of a step of 768 tokens of a small Llama, and one for any machine."""
 GEMM_REPEATS = 20
@@ -31,10 +33,23 @@ class Peaks:
 
 
 def measure_peaks(threads: int) -> Peaks:
-    """The peaks by a process of its own; takes seconds."""
+    """The peaks by a process of its own; takes seconds.
+
+    Raises:
+        AriaError: that process failed, or took longer than `TIMEOUT_S`.
+    """
     command = [sys.executable, "-m", "aria_ray.hardware.peaks", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
-    return Peaks(**json.loads(done.stdout.splitlines()[-1]))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
+    except subprocess.TimeoutExpired:
+        said = f"not done after {TIMEOUT_S} s"
+    else:
+        return Peaks(**json.loads(done.stdout.splitlines()[-1]))
+    raise AriaError(
+        f"this machine's peaks could not be measured ({said}); `python -m aria_ray.hardware.peaks {threads}` shows why"
+    )
 
 
 def gemm_flops_per_s(threads: int) -> float:

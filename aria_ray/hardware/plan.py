@@ -5,10 +5,10 @@ Bounds are from sizes and the vendor's peaks (`hardware.roofline`); estimates ar
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aria_ray.config.schema import RunConfig
+from aria_ray.config.schema import RunConfig, TrainingConfig
 from aria_ray.errors import AriaError
 from aria_ray.hardware.memory import GIB, Memory
 from aria_ray.hardware.models import model_size
@@ -16,20 +16,24 @@ from aria_ray.hardware.outlook import (
     NGRAM,
     SUPERVISED_SHARE,
     DecodingOutlook,
+    Hardware,
     LoadOutlook,
     Site,
     TrainingOutlook,
     decoding_outlook,
     load_outlook,
+    rounded,
     serving_memory,
     training_memory,
     training_outlook,
 )
-from aria_ray.hardware.peaks import measure_peaks
-from aria_ray.hardware.specs import Accelerator, accelerator, measured_cpu
-from aria_ray.hardware.targets import NO_ROOFLINE, TargetOutlook, serving_options, target_outlook, verdict
+from aria_ray.hardware.peaks import Peaks, measure_peaks
+from aria_ray.hardware.roofline import Precision
+from aria_ray.hardware.specs import ACCELERATORS, accelerator, measured_cpu
+from aria_ray.hardware.targets import NO_ROOFLINE, Option, TargetOutlook, serving_options, target_outlook, verdict
 
 REQUESTS_PER_S = 10.0
+MOST_REQUESTS_PER_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Plan:
     num_parameters: int
     dtype: str
     training_memory: Mapping[str, MemoryFit]
-    training: TrainingOutlook
+    training: TrainingOutlook | None
+    """None where it does not fit."""
     serving_memory: Mapping[str, MemoryFit]
     decoding: tuple[DecodingOutlook, ...]
     load: tuple[LoadOutlook, ...]
@@ -68,41 +73,58 @@ class Plan:
     unmeasured: tuple[str, ...]
 
 
-def find_hardware(name: str) -> Accelerator:
-    """The accelerator of that name; for `cpu` this machine, which takes seconds to measure.
+def find_hardware(name: str | None, config: RunConfig) -> Hardware:
+    """The hardware of that name, or else the recipe's; for `cpu` this machine, which takes seconds to measure.
 
     Raises:
-        AriaError: there is none of that name.
+        AriaError: there is none of that name; the recipe trains on GPUs and does not say on which; measuring failed.
     """
-    if name.lower() == "cpu":
-        return measured_cpu(measure_peaks(len(os.sched_getaffinity(0))))
-    return accelerator(name)
+    chosen = config.hardware.accelerator if name is None else name
+    if chosen.lower() != "cpu":
+        found = accelerator(chosen)
+        return Hardware(found, found)
+    if name is None and config.training.use_gpu:
+        raise AriaError(
+            "hardware.accelerator (cpu) must be a GPU where training.use_gpu is true; set it, or give --hardware: "
+            f"{', '.join(ACCELERATORS)}"
+        )
+    return _processor(config.training)
 
 
-def plan(recipe: str, config: RunConfig, hardware: Accelerator, load_per_s: float = REQUESTS_PER_S) -> Plan:
+def _processor(training: TrainingConfig) -> Hardware:
+    """The processor at hand, all of it for one engine. A worker has its threads, and never more than its part of all."""
+    cores, workers = len(os.sched_getaffinity(0)), training.num_workers
+    whole = measure_peaks(cores)
+    one = whole if training.cpus_per_worker == cores else measure_peaks(training.cpus_per_worker)
+    gemm = min(one.gemm_flops_per_s, whole.gemm_flops_per_s / workers)
+    part = Peaks(one.threads, gemm, min(one.copy_bytes_per_s, whole.copy_bytes_per_s / workers))
+    return Hardware(measured_cpu(whole), measured_cpu(part, num_workers=workers))
+
+
+def plan(recipe: str, config: RunConfig, hardware: Hardware, load_per_s: float = REQUESTS_PER_S) -> Plan:
     """The plan of a recipe on given hardware, with replicas for so many requests a second.
 
     Raises:
-        AriaError: the load is not above zero, or LoRA is put on a layer that a Llama does not have.
+        AriaError: the load is not above zero or absurd, LoRA is put on a layer that a Llama does not have, or the hardware has
+            no peak for the recipe's type.
         ConfigError: the base model's size is not known.
     """
-    if not 0 < load_per_s < float("inf"):
-        raise AriaError(f"--load ({load_per_s:g}) must be requests per second, above 0")
+    if not 0 < load_per_s <= MOST_REQUESTS_PER_S:
+        raise AriaError(f"--load ({load_per_s:g}) must be requests per second, above 0 and at most {MOST_REQUESTS_PER_S:g}")
     site = Site(config, model_size(config.model.source), hardware)
-    unknown = [name for name in config.training.lora.target_modules if name not in site.model.shape.linear_layers]
-    if unknown:
-        layers = ", ".join(site.model.shape.linear_layers)
-        raise AriaError(f"training.lora.target_modules: '{unknown[0]}' is no linear layer of a Llama; there are: {layers}")
-    memory, training = training_memory(site), training_outlook(site)
+    _check(site)
+    memory, device = training_memory(site), hardware.engine
+    training = training_outlook(site) if memory["LoRA"].fits else None
+    targets = tuple(target_outlook(site, training, memory))
     return Plan(
         recipe=recipe,
-        hardware=hardware.name,
-        num_devices=config.training.num_workers,
-        memory_gb=hardware.memory_gb,
-        memory_tb_per_s=hardware.memory_bytes_per_s / 1e12,
-        peak_tflops={name: flops / 1e12 for name, flops in hardware.peak_flops_per_s.items()},
-        tdp_w=hardware.tdp_w,
-        hardware_sources=dict(hardware.sources),
+        hardware=device.name,
+        num_devices=config.training.num_workers if site.on_gpu else 1,
+        memory_gb=device.memory_gb,
+        memory_tb_per_s=device.memory_bytes_per_s / 1e12,
+        peak_tflops={name: flops / 1e12 for name, flops in device.peak_flops_per_s.items()},
+        tdp_w=device.tdp_w,
+        hardware_sources=dict(device.sources),
         model=site.model.name,
         num_parameters=site.model.num_parameters,
         dtype=config.model.dtype,
@@ -111,11 +133,24 @@ def plan(recipe: str, config: RunConfig, hardware: Accelerator, load_per_s: floa
         serving_memory={name: _fit(each) for name, each in serving_memory(site).items()},
         decoding=tuple(decoding_outlook(site)),
         load=tuple(load_outlook(site, load_per_s)),
-        targets=tuple(target_outlook(site, training, memory)),
-        recommendations=tuple(_recommendations(site)),
+        targets=targets,
+        recommendations=tuple(_recommendations(site, targets)),
         assumptions=_assumptions(site),
         unmeasured=_unmeasured(site),
     )
+
+
+def _check(site: Site) -> None:
+    layers = site.model.shape.linear_layers
+    unknown = [name for name in site.config.training.lora.target_modules if name not in layers]
+    if unknown:
+        there = ", ".join(layers)
+        raise AriaError(f"training.lora.target_modules: '{unknown[0]}' is no linear layer of a Llama; there are: {there}")
+    if site.base.arithmetic not in site.hardware.engine.peak_flops_per_s:
+        raise AriaError(
+            f"model.dtype ({site.config.model.dtype}) must be float32 on a processor, whose peak is measured in nothing else; "
+            f"set it, or give --hardware: {', '.join(ACCELERATORS)}"
+        )
 
 
 def _fit(memory: Memory) -> MemoryFit:
@@ -123,26 +158,32 @@ def _fit(memory: Memory) -> MemoryFit:
     return MemoryFit(parts, memory.total_bytes / GIB, memory.capacity_bytes / GIB, memory.fits)
 
 
-def _recommendations(site: Site) -> list[str]:
+def _recommendations(site: Site, targets: Sequence[TargetOutlook]) -> list[str]:
     """What the bounds say on how to serve, from the least change to the most."""
-    target, streams = site.config.validation.targets.output_tokens_per_s, site.config.validation.concurrency
-    options = serving_options(site)
-    base, best = options[0], max(options, key=lambda option: option.bound_tokens_per_s)
-    found = []
+    target, options = site.config.validation.targets.output_tokens_per_s, serving_options(site)
+    if not options:
+        return ["serving: one engine has no room for one stream, see the memory above"]
     if target is None:
-        gains = [f"{option.name} {option.bound_tokens_per_s:,.0f}" for option in options]
+        gains = [f"{option.name} {rounded(option.bound_tokens_per_s)}" for option in options]
         return [f"bounds of one stream, tokens/s: {', '.join(gains)}"]
-    share = target / site.bounds(site.base, streams).tokens_per_s
-    if verdict(share, site.achieved(site.base).share) == "attainable":
-        found.append(f"{streams} streams at {target:g} tokens/s need no change: {site.base.name} without speculation")
-    if verdict(target / base.bound_tokens_per_s, base.achieved_share) == "attainable":
-        return [*found, f"one stream at {target:g} tokens/s too"]
+    met = [row for row in targets if row.name.startswith("output_tokens_per_s") and row.verdict == "attainable"]
+    found = [f"{target:g} tokens/s need no change: {row.why}" for row in met]
+    return found if any(row.name.endswith("one stream") for row in met) else found + _faster_stream(target, options)
+
+
+def _faster_stream(target: float, options: Sequence[Option]) -> list[str]:
+    """How one stream comes to the target: the first way that is known to reach it, else the one that comes nearest."""
+    reaching = [each for each in options if verdict(target / each.bound_tokens_per_s, each.achieved_share) == "attainable"]
+    best = (reaching or [max(options, key=lambda each: each.bound_tokens_per_s)])[0]
     needed = target / best.bound_tokens_per_s
-    met = verdict(needed, best.achieved_share) == "attainable"
-    found.append(
-        f"one stream at {target:g} tokens/s: {best.name} comes nearest; it needs {needed:.0%} of its bound, and "
-        f"{best.achieved_share:.0%} is published{'' if met else ': measure it before it is promised'}"
-    )
+    if needed > 1:
+        bound = rounded(best.bound_tokens_per_s)
+        return [f"one stream at {target:g} tokens/s is out of reach: even {best.name} is bound at {bound}"]
+    published = "nothing of the kind" if best.achieved_share is None else f"{best.achieved_share:.0%}"
+    found = [
+        f"one stream at {target:g} tokens/s: {best.name} {'does' if reaching else 'comes nearest'}; it needs {needed:.0%} of "
+        f"its bound, and {published} is published{'' if reaching else ': measure it before it is promised'}"
+    ]
     if best.precision.name == "fp8":
         found.append(
             "FP8 can change answers: take it only if accuracy and tool compliance of the FP8 endpoint still meet theirs"
@@ -155,23 +196,45 @@ def _recommendations(site: Site) -> list[str]:
 
 
 def _assumptions(site: Site) -> tuple[str, ...]:
-    shares = [(precision, site.achieved(precision)) for precision in site.precisions]
     return (
         f"prompts of {site.prompt_tokens:,} tokens (training.max_tokens), answers of {site.config.validation.output_tokens}"
         " (validation.output_tokens), nothing cached",
         f"loss on {SUPERVISED_SHARE:.0%} of the tokens; each packed row one example",
         f"n-gram speculation: {NGRAM.drafted_tokens} drafted, {NGRAM.tokens_per_step:g} tokens a step (the dataset's answers)",
-        "FP8: weights of the blocks in 8 bits, embedding, head and cache in 16",
-        "memory in vendors' decimal GB; estimates: the bound times the best share published of like work, for any streams",
-        *(f"{precision.name}: {reached.share:.0%} is of {reached.what} ({reached.source})" for precision, reached in shares),
+        *(("FP8: weights of the blocks in 8 bits, embedding, head and cache in 16",) if len(site.precisions) > 1 else ()),
+        *(() if site.hardware.worker == site.hardware.engine else (_part_of_machine(site),)),
+        "memory in decimal GB; estimates: the bound times the best share published of the same kind of work, for any streams",
+        *(line for precision in site.precisions for line in _shares(site, precision)),
     )
 
 
+def _part_of_machine(site: Site) -> str:
+    worker = site.hardware.worker
+    return (
+        f"a training worker (of {site.config.training.num_workers}) has its part of the machine: "
+        f"{worker.peak_flops_per_s['fp32'] / 1e9:,.0f} GFLOP/s, {worker.memory_gb:.3g} GB at "
+        f"{worker.memory_bytes_per_s / 1e9:.3g} GB/s"
+    )
+
+
+def _shares(site: Site, precision: Precision) -> Iterator[str]:
+    """Whose shares the estimates of a precision take."""
+    name, single, load = precision.name, site.achieved(precision), site.achieved_under_load(precision)
+    if single is None:
+        yield f"{name} on {site.hardware.engine.name}: of decoding few streams nothing is published, so there is no estimate"
+    else:
+        yield f"{name}: {single.share:.0%} is of {single.what} ({single.source})"
+    if load is not None and load != single:
+        yield f"{name}, replicas: {load.share:.0%} is of {load.what} ({load.source})"
+
+
 def _unmeasured(site: Site) -> tuple[str, ...]:
-    nothing = f"on {site.accelerator.name} nothing of this was run by the project: every figure above is a bound or an estimate"
+    device = site.hardware.engine.name
+    nothing = f"on {device} nothing of this was run by the project: every figure above is a bound or an estimate"
     busy = "this machine's peaks were measured just now: beside other work they come out too low, so run this while it is idle"
     return (
-        busy if site.accelerator.kind == "cpu" else nothing,
-        "left out: start of kernels, traffic between devices, drivers' and libraries' memory, fragments",
+        nothing if site.on_gpu else busy,
+        "left out: start of kernels, traffic between devices, drivers' and libraries' memory, fragments; of training's minutes "
+        "evaluations and gates tried again",
         f"no roofline tells {', '.join(NO_ROOFLINE)}: measured on the endpoint",
     )

@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from aria_ray.hardware.outlook import DecodingOutlook, rounded
 from aria_ray.hardware.plan import Plan
 
 WIDTH = 128
@@ -16,7 +17,7 @@ def render_plan(plan: Plan) -> str:
     """The page, without colours, so that it is the same in a terminal, a file and a ticket."""
     page = io.StringIO()
     console = Console(file=page, width=WIDTH, highlight=False, markup=False, emoji=False)
-    peaks = ", ".join(f"{name} {_number(tflops)}" for name, tflops in plan.peak_tflops.items())
+    peaks = ", ".join(f"{name} {rounded(tflops)}" for name, tflops in plan.peak_tflops.items())
     watts = f", {plan.tdp_w:g} W" if plan.tdp_w else ""
     many = f"{plan.num_devices} x " if plan.num_devices > 1 else ""
     bandwidth = f"{plan.memory_tb_per_s:.3g} TB/s"
@@ -48,33 +49,30 @@ def _memory(plan: Plan) -> tuple[str, Table]:
     table.columns[1].justify = "left"
     named = [(f"train, {name}", fit) for name, fit in plan.training_memory.items()]
     for name, fit in [*named, *((f"serve, {name}", fit) for name, fit in plan.serving_memory.items())]:
-        parts = ", ".join(f"{part} {_number(gib)}" for part, gib in fit.part_gib.items())
+        parts = ", ".join(f"{part} {rounded(gib)}" for part, gib in fit.part_gib.items())
         rest = fit.capacity_gib - fit.total_gib
         says = f"fits, {rest:,.0f} free" if fit.fits else f"{-rest:,.0f} too many"
-        table.add_row(name, parts, _number(fit.total_gib), f"{fit.capacity_gib:,.0f}", says)
+        table.add_row(name, parts, rounded(fit.total_gib), f"{fit.capacity_gib:,.0f}", says)
     return "Memory of one device, GiB", table
 
 
-def _training(plan: Plan) -> tuple[str, Table]:
+def _training(plan: Plan) -> tuple[str, Table | str]:
     training = plan.training
-    share = f"{training.achieved_share:.0%}"
-    title = f"Training: {training.num_steps} steps of {training.tokens_per_worker:,} tokens on each of {training.num_workers}"
+    if training is None:
+        return "Training: does not fit, so it has no speed", ""
+    each = f" on each of {training.num_workers} workers" if training.num_workers > 1 else ""
+    title = f"Training: {training.num_steps} steps of {training.tokens_per_worker:,} tokens{each}"
     table = _table("", "step, ms", "tokens/s", "minutes", "")
     table.columns[4].justify = "left"
-    table.add_row(
-        "bound",
-        f"{training.bound_ms:,.0f}",
-        f"{training.bound_tokens_per_s:,.0f}",
-        _number(training.bound_hours * 60),
-        f"by {training.bound_by}: {training.flops_per_worker / 1e12:.3g} TFLOP a worker",
-    )
-    table.add_row(
-        "estimate",
-        f"{training.estimated_ms:,.0f}",
-        f"{training.estimated_tokens_per_s:,.0f}",
-        _number(training.estimated_hours * 60),
-        f"at {share}, reached by {training.achieved_by}",
-    )
+    reached = "nothing like it is published"
+    if training.achieved_share is not None:
+        reached = f"at {training.achieved_share:.0%}, reached by {training.achieved_by}"
+    work = f"by {training.bound_by}: {training.flops_per_worker / 1e12:.3g} TFLOP a worker"
+    for name, step_ms, rate, hours, said in (
+        ("bound", training.bound_ms, training.bound_tokens_per_s, training.bound_hours, work),
+        ("estimate", training.estimated_ms, training.estimated_tokens_per_s, training.estimated_hours, reached),
+    ):
+        table.add_row(name, _known(step_ms), _known(rate), _known(None if hours is None else hours * 60), said)
     return title, table
 
 
@@ -88,26 +86,39 @@ def _decoding(plan: Plan) -> tuple[str, Table]:
     )
     for precision, speculation in dict.fromkeys((row.precision, row.speculation) for row in plan.decoding):
         rows = [row for row in plan.decoding if (row.precision, row.speculation) == (precision, speculation)]
-        cells = [f"{row.bound_tokens_per_s:,.0f} ({row.estimated_tokens_per_s:,.0f}) {row.bound_by[0]}" for row in rows]
         name = precision if speculation == "none" else f"{precision} + {speculation}"
-        table.add_row(name, *cells, f"{rows[0].achieved_share:.0%}")
+        share = rows[0].achieved_share
+        table.add_row(name, *map(_rate, rows), "unknown" if share is None else f"{share:.0%}")
     return title, table
+
+
+def _rate(row: DecodingOutlook) -> str:
+    if row.bound_tokens_per_s is None or row.bound_by is None:
+        return "does not fit"
+    estimate = "" if row.estimated_tokens_per_s is None else f" ({rounded(row.estimated_tokens_per_s)})"
+    fitting = "" if row.fitting_streams == row.streams else f", {row.fitting_streams} fit"
+    return f"{rounded(row.bound_tokens_per_s)}{estimate} {row.bound_by[0]}{fitting}"
 
 
 def _load(plan: Plan) -> tuple[str, Table]:
     first = plan.load[0]
     title = (
-        f"Replicas for {first.requests_per_s:g} requests/s of {first.prompt_tokens:,} tokens in and {first.output_tokens} out, "
-        f"{first.streams} streams each"
+        f"Replicas for {first.requests_per_s:g} requests/s of {first.prompt_tokens:,} tokens in and {first.output_tokens} out"
     )
-    table = _table("", "requests/s of a replica, bound", "prompt, ms, bound", "replicas at the bound", "estimate")
+    table = _table(
+        "", "streams each", "requests/s of a replica, bound", "prompt, ms, bound", "replicas at the bound", "estimate"
+    )
     for row in plan.load:
+        if row.replica_bound_per_s is None:
+            table.add_row(row.precision, "does not fit")
+            continue
         table.add_row(
             row.precision,
-            _number(row.replica_bound_per_s),
-            _number(row.prefill_bound_ms),
-            str(row.replicas_at_bound),
-            str(row.replicas_estimated),
+            str(row.streams),
+            rounded(row.replica_bound_per_s),
+            _known(row.prefill_bound_ms),
+            f"{row.replicas_at_bound:,}",
+            "unknown" if row.replicas_estimated is None else f"{row.replicas_estimated:,}",
         )
     return title, table
 
@@ -124,12 +135,8 @@ def _targets(plan: Plan) -> tuple[str, Table]:
 
 
 def _known(value: float | None) -> str:
-    return "" if value is None else _number(value)
+    return "" if value is None else rounded(value)
 
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"

@@ -8,6 +8,7 @@ softmax and sampling, traffic between devices, and what a tile reads twice.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from aria_ray.hardware.flops import LlamaShape
 
@@ -57,6 +58,11 @@ class DecodeBounds:
     def tokens_per_s(self) -> float:
         """The lower of the two."""
         return min(self.by_memory, self.by_arithmetic)
+
+    @property
+    def bound_by(self) -> Literal["arithmetic", "memory"]:
+        """Which of the two that is."""
+        return "memory" if self.by_memory <= self.by_arithmetic else "arithmetic"
 
 
 @dataclass(frozen=True)
@@ -153,19 +159,25 @@ def causal_pairs(num_tokens: int) -> int:
     return num_tokens * (num_tokens + 1) // 2
 
 
-def train_step_s(peak: Peak, *, flops: float, weight_bytes: float, activation_bytes: float, num_trained: int) -> TimeBound:
+def train_step_s(peak: Peak, *, flops: float, weight_bytes: float, num_trained: int) -> TimeBound:
     """The bound of one optimizer step of one worker.
 
-    Memory: weights read forward and backward, activations written and read, and for each trained parameter, in float32, AdamW
-    reads weight, gradient and two averages and writes all but the gradient (arXiv 1711.05101).
+    Memory: weights read once forward and once backward for all rows of the step, and for each trained parameter, in float32,
+    AdamW reads weight, gradient and two averages and writes all but the gradient (arXiv 1711.05101). No activations: how many
+    of them pass through memory is up to the software.
     """
-    num_bytes = 2 * weight_bytes + 2 * activation_bytes + 7 * 4 * num_trained
+    num_bytes = 2 * weight_bytes + 7 * 4 * num_trained
     return TimeBound(by_memory_s=num_bytes / peak.bytes_per_s, by_arithmetic_s=flops / peak.flops_per_s)
 
 
 def requests_per_s(prompt: TimeBound, step: TimeBound, *, streams: int, output_tokens: float) -> float:
-    """Requests that a replica can finish in a second: each takes its prompt, and its share of the steps of `streams`."""
-    return 1 / (prompt.seconds + output_tokens * step.seconds / streams)
+    """Requests that a replica can finish in a second: each takes its prompt, and its share of the steps of `streams`.
+
+    An engine may read prompts in the steps that decode (chunked prefill, arXiv 2308.16369). So the arithmetic of one can
+    overlap with the memory traffic of the other, and the prompts need no reading of the weights of their own.
+    """
+    share = output_tokens / streams
+    return 1 / max(prompt.by_arithmetic_s + share * step.by_arithmetic_s, share * step.by_memory_s)
 
 
 def replicas_for(load_per_s: float, replica_per_s: float, *, achieved_share: float = 1.0) -> int:

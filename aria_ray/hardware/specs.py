@@ -227,8 +227,8 @@ def accelerator(name: str) -> Accelerator:
         raise AriaError(f"hardware '{name}' must be one of {', '.join(ACCELERATORS)}, or cpu for this machine") from None
 
 
-def measured_cpu(peaks: Peaks) -> Accelerator:
-    """The processor at hand, as `hardware.peaks` measured it with so many threads, with all memory of the machine."""
+def measured_cpu(peaks: Peaks, *, num_workers: int = 1) -> Accelerator:
+    """The processor at hand, as `hardware.peaks` measured it with so many threads, with a worker's part of the memory."""
     measured = f"measured on this machine with {peaks.threads} threads (aria_ray.hardware.peaks)"
     unknown = dict.fromkeys(Accelerator.__dataclass_fields__, "not measured")
     return Accelerator(
@@ -242,7 +242,7 @@ def measured_cpu(peaks: Peaks) -> Accelerator:
         lds_bytes_per_cu=None,
         simds_per_cu=None,
         vgprs_per_simd_lane=None,
-        memory_gb=psutil.virtual_memory().total / 1e9,
+        memory_gb=psutil.virtual_memory().total / 1e9 / num_workers,
         memory_bytes_per_s=peaks.copy_bytes_per_s,
         memory_channels=None,
         memory_bus_bits=None,
@@ -256,7 +256,7 @@ def measured_cpu(peaks: Peaks) -> Accelerator:
         sources={
             **unknown,
             "compute_units": "threads of the measurement",
-            "memory_gb": "the operating system",
+            "memory_gb": "the operating system" + (f", by {num_workers} workers" if num_workers > 1 else ""),
             "memory_bytes_per_s": f"{measured}: a copy, bytes read and written",
             "peak_flops_per_s": f"{measured}: torch.mm",
         },

@@ -1,13 +1,16 @@
 """Which targets of a recipe given hardware can meet: the share of the bound that each needs, beside what was reached."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from aria_ray.hardware.memory import Memory
-from aria_ray.hardware.outlook import NGRAM, Site, TrainingOutlook
+from aria_ray.hardware.outlook import NGRAM, Site, TrainingOutlook, rounded, training_outlook
 from aria_ray.hardware.roofline import PLAIN, Precision, Speculation, replicas_for
 
-Verdict = Literal["attainable", "needs more than was reached", "out of reach", "no roofline"]
+Verdict = Literal[
+    "attainable", "needs more than was reached", "unknown", "out of reach", "does not fit", "no roofline", "unmeasured"
+]
 NO_ROOFLINE = ("accuracy", "tool_compliance", "stability_cv", "stability_drift", "memory_growth")
 """Targets of which sizes and peaks say nothing."""
 
@@ -37,7 +40,7 @@ class Option:
     precision: Precision
     speculation: Speculation
     bound_tokens_per_s: float
-    achieved_share: float
+    achieved_share: float | None
 
     @property
     def name(self) -> str:
@@ -46,33 +49,42 @@ class Option:
 
 
 def serving_options(site: Site) -> list[Option]:
-    """From the least to the most that is changed: nothing, speculation, which keeps the answers, FP8, which may not, both."""
+    """From the least to the most that is changed: nothing, speculation, which keeps the answers, FP8, which may not, both; of
+    those that fit."""
+    fitting = [(precision, site.achieved(precision)) for precision in site.precisions if site.most_streams(precision)]
     return [
-        Option(precision, how, site.bounds(precision, 1, how).tokens_per_s, site.achieved(precision).share)
-        for precision in site.precisions
+        Option(precision, how, site.bounds(precision, 1, how).tokens_per_s, reached.share if reached else None)
+        for precision, reached in fitting
         for how in (PLAIN, NGRAM)
     ]
 
 
-def verdict(needed_share: float, achieved_share: float) -> Verdict:
+def verdict(needed_share: float, achieved_share: float | None) -> Verdict:
     """More than all of the bound is out of reach; up to what was reached is attainable; between the two nobody knows."""
     if needed_share > 1:
         return "out of reach"
+    if achieved_share is None:
+        return "unknown"
     return "attainable" if needed_share <= achieved_share else "needs more than was reached"
 
 
-def target_outlook(site: Site, training: TrainingOutlook, memory: dict[str, Memory]) -> list[TargetOutlook]:
-    """Every target of the recipe that is set, and its speed read as that of one stream."""
+def target_outlook(site: Site, training: TrainingOutlook | None, memory: Mapping[str, Memory]) -> list[TargetOutlook]:
+    """Every target of the recipe that is set, and its speed read as that of one stream. No `training` is one that does not
+    fit."""
     targets = site.config.validation.targets
     found = []
-    if targets.output_tokens_per_s is not None:
-        found += [_concurrent(site, targets.output_tokens_per_s), _single_stream(site, targets.output_tokens_per_s)]
+    if (speed := targets.output_tokens_per_s) is not None:
+        found += [_concurrent(site, speed)] if site.config.validation.concurrency > 1 else []
+        found.append(_single_stream(site, speed))
     if targets.output_roofline_share is not None:
-        found.append(_share(site, "output_roofline_share", targets.output_roofline_share, site.base))
+        fits = site.most_streams(site.base) > 0
+        why = "of the bound without context, as the report has it"
+        found.append(_share(site, "output_roofline_share", targets.output_roofline_share, site.base, why, fits=fits))
     if targets.train_step_ms is not None:
-        found.append(_train_step(targets.train_step_ms, training))
+        found.append(_train_step(site, targets.train_step_ms, training))
     if targets.train_flop_utilization is not None:
-        found.append(_share(site, "train_flop_utilization", targets.train_flop_utilization, None))
+        wanted, fits = targets.train_flop_utilization, training is not None
+        found.append(_share(site, "train_flop_utilization", wanted, None, "of the matrix products' peak", fits=fits))
     found.append(_memory_reduction(site, targets.memory_reduction, memory))
     busy = "a share of time that units are busy, not of their peak: measured while it runs"
     found.append(TargetOutlook("compute_utilization", targets.compute_utilization, None, None, None, "no roofline", busy, ""))
@@ -80,63 +92,94 @@ def target_outlook(site: Site, training: TrainingOutlook, memory: dict[str, Memo
 
 
 def _concurrent(site: Site, target: float) -> TargetOutlook:
-    streams = site.config.validation.concurrency
-    bound, reached = site.bounds(site.base, streams).tokens_per_s, site.achieved(site.base)
-    needed = target / bound
-    found = verdict(needed, reached.share)
-    why = f"{streams} streams on one replica in {site.base.name} are bound at {bound:,.0f} tokens/s"
-    way = (
-        ""
-        if found == "attainable"
-        else f"{replicas_for(target, bound, achieved_share=reached.share)} replicas, or more streams"
-    )
-    return TargetOutlook(f"output_tokens_per_s, {streams} streams", target, bound, needed, reached.share, found, why, way)
+    asked, most = site.config.validation.concurrency, site.most_streams(site.base)
+    name, streams = f"output_tokens_per_s, {asked} streams", min(asked, most)
+    if not streams:
+        return _does_not_fit(site, name, target)
+    bounds, reached = site.bounds(site.base, streams), site.achieved(site.base)
+    share, bound = reached.share if reached else None, bounds.tokens_per_s
+    found = verdict(target / bound, share)
+    counted = f"{streams} streams" if streams == asked else f"{streams} of {asked} streams fit at a time"
+    why = f"{counted} on one replica in {site.base.name}, bound at {rounded(bound)} tokens/s"
+    way = ""
+    if found in ("out of reach", "needs more than was reached"):
+        way = f"{replicas_for(target, bound, achieved_share=share or 1)} replicas"
+        way += ", or more streams" if bounds.bound_by == "memory" and streams < most else ""
+    return TargetOutlook(name, target, bound, target / bound, share, found, why, way)
 
 
 def _single_stream(site: Site, target: float) -> TargetOutlook:
-    base, *others = serving_options(site)
+    name, options = "output_tokens_per_s, one stream", serving_options(site)
+    if not site.most_streams(site.base):
+        return _does_not_fit(site, name, target)
+    base, *others = options
     needed = target / base.bound_tokens_per_s
     found = verdict(needed, base.achieved_share)
-    why = f"one stream in {base.name} is bound by memory at {base.bound_tokens_per_s:,.0f} tokens/s"
+    why = f"one stream in {base.name} is bound at {rounded(base.bound_tokens_per_s)} tokens/s"
     shares = [f"{option.name} {target / option.bound_tokens_per_s:.0%}" for option in others]
     way = "" if found == "attainable" else f"needed with {', '.join(shares)}"
-    name = "output_tokens_per_s, one stream"
     return TargetOutlook(name, target, base.bound_tokens_per_s, needed, base.achieved_share, found, why, way)
 
 
-def _share(site: Site, name: str, target: float, precision: Precision | None) -> TargetOutlook:
+def _does_not_fit(site: Site, name: str, target: float) -> TargetOutlook:
+    others = sorted({option.precision.name for option in serving_options(site)})
+    why, way = f"one engine in {site.base.name} has no room for one stream", " or ".join([*others, "larger memory"])
+    return TargetOutlook(name, target, None, None, None, "does not fit", why, way)
+
+
+def _share(site: Site, name: str, target: float, precision: Precision | None, why: str, *, fits: bool) -> TargetOutlook:
+    """One of the two targets that are shares of what the report measures the machine to reach at most."""
+    if site.on_gpu:
+        return TargetOutlook(name, target, None, None, None, "unmeasured", "of a GPU no run measures the peaks", "")
+    if not fits:
+        return TargetOutlook(name, target, None, None, None, "does not fit", "see the memory above", "")
     reached = site.achieved(precision)
-    found = verdict(target, reached.share)
+    share = reached.share if reached else None
+    found = verdict(target, share)
     way = "" if found == "attainable" else "faster software than what was measured"
-    return TargetOutlook(name, target, 1.0, target, reached.share, found, "the target is a share of the bound", way)
+    return TargetOutlook(name, target, 1.0, target, share, found, f"a share {why}", way)
 
 
-def _train_step(target_ms: float, training: TrainingOutlook) -> TargetOutlook:
-    needed = training.bound_ms / target_ms
-    found = verdict(needed, training.achieved_share)
-    tokens = training.tokens_per_worker
-    why = (
-        f"{tokens:,} tokens a worker take {training.bound_ms:,.0f} ms at the peak, {training.estimated_ms:,.0f} ms as estimated"
-    )
+def _train_step(site: Site, target_ms: float, training: TrainingOutlook | None) -> TargetOutlook:
+    if training is None:
+        return TargetOutlook("train_step_ms", target_ms, None, None, None, "does not fit", "see the memory above", "")
+    needed, share = training.bound_ms / target_ms, training.achieved_share
+    found = verdict(needed, share)
+    why = f"{training.tokens_per_worker:,} tokens a worker take {rounded(training.bound_ms)} ms at the peak"
+    why += f", {rounded(training.estimated_ms)} ms as estimated" if training.estimated_ms else ""
     way = ""
-    if found != "attainable":
-        fewer = int(tokens * training.achieved_share / needed)
-        way = f"at the share that was reached {fewer:,} tokens a worker"
-        way += f", or {-(-training.num_workers * tokens // fewer)} workers" if fewer else ": other hardware"
-    return TargetOutlook("train_step_ms", target_ms, training.bound_ms, needed, training.achieved_share, found, why, way)
+    if found in ("out of reach", "needs more than was reached") and share is not None:
+        ways = list(_shorter_steps(site, target_ms, int(training.tokens_per_worker * share / needed)))
+        way = f"at the share that was reached {', or '.join(ways)} (longer examples are dropped)" if ways else "other hardware"
+    return TargetOutlook("train_step_ms", target_ms, training.bound_ms, needed, share, found, why, way)
 
 
-def _memory_reduction(site: Site, target: float, memory: dict[str, Memory]) -> TargetOutlook:
-    full = memory["full AdamW"].total_bytes
-    # The project's own baseline keeps the optimizer's averages in bfloat16, and no second copy of the weights.
-    leaner = full - (8 * site.model.num_parameters if site.base.name == "bf16" else 0)
-    lora, least, checkpointed = (
-        1 - memory[name].total_bytes / whole
-        for name, whole in (("LoRA", full), ("LoRA", leaner), ("LoRA, checkpointed", leaner))
-    )
-    why = f"the sum of parts is {lora:.0%} less than that of full AdamW"
-    if leaner < full:
-        why += f" in mixed precision, {least:.0%} less than with everything in bfloat16"
-    found: Verdict = "attainable" if lora >= target else "out of reach"
-    way = "" if least >= target else f"with activations computed again {checkpointed:.0%}"
-    return TargetOutlook("memory_reduction", target, lora, None, None, found, why, way)
+def _shorter_steps(site: Site, target_ms: float, tokens: int) -> Iterator[str]:
+    """Changes of the recipe that come to so many tokens a worker, as overrides, of which each makes the target attainable."""
+    now = site.config.training
+    if not tokens:
+        return
+    workers = -(-now.tokens_per_step // tokens)
+    changes = [{"tokens_per_step": now.num_workers * tokens, "max_tokens": min(now.max_tokens, tokens)}]
+    if site.on_gpu and now.tokens_per_step >= workers:  # a processor's workers share it, however many they are
+        changes.append({"num_workers": workers, "max_tokens": min(now.max_tokens, now.tokens_per_step // workers)})
+    for change in changes:
+        config = site.config.model_copy(update={"training": now.model_copy(update=change)})
+        shorter = training_outlook(replace(site, config=config))
+        if verdict(shorter.bound_ms / target_ms, shorter.achieved_share) == "attainable":
+            yield " ".join(f"training.{name}={value}" for name, value in change.items())
+
+
+def _memory_reduction(site: Site, target: float, memory: Mapping[str, Memory]) -> TargetOutlook:
+    baseline, against = memory["full AdamW"].total_bytes, "full AdamW"
+    if site.base.name == "bf16":  # the project's own baseline has no second copy of the weights
+        baseline -= 8 * site.model.num_parameters
+        against = "full AdamW with everything in bfloat16"
+    less = 1 - memory["LoRA"].total_bytes / baseline
+    why = f"the sum of parts is {less:.0%} less than that of {against}"
+    found: Verdict = "attainable" if less >= target else "out of reach"
+    if site.on_gpu:
+        found, why = "unmeasured", f"no run on GPUs measures it, so it is not met; {why}"
+    else:
+        why += "; libraries, which both have beside the parts, make it less"
+    return TargetOutlook("memory_reduction", target, less, None, None, found, why, "")

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,7 +42,28 @@ def machine_memory_gib() -> float:
     return (memory.total - memory.available) / 2**30
 
 
-class Sampler:
+class Sampling:
+    """A block during which `_run` takes samples in a thread of its own, until `_done` is set."""
+
+    def __init__(self, name: str) -> None:
+        self.started_s = time.perf_counter()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.started_s = time.perf_counter()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Sampler(Sampling):
     """Samples while its block runs: busy share of the machine's cores, memory, the GPUs.
 
     Every second, less often (up to every ten) where a sample itself takes long, and once more at the end. `on_sample` is called
@@ -54,13 +76,12 @@ class Sampler:
         read_memory_gib: Callable[[], float] = tree_memory_gib,
         on_sample: Callable[[Sample], None] | None = None,
     ) -> None:
-        self.started_s = time.perf_counter()
-        self._gpus = find_gpus()
-        names = self._gpus.names if self._gpus else ()
-        self.timeline = Timeline(node, os.cpu_count() or 1, self._gpus.library if self._gpus else None, names)
+        super().__init__("telemetry")
+        self._gpus = gpus = find_gpus()
+        self.timeline = Timeline(node, os.cpu_count() or 1, None, ())
+        if gpus:
+            self.timeline = replace(self.timeline, library=gpus.library, gpu_names=gpus.names, gpu_addresses=gpus.addresses)
         self._read_memory_gib, self._on_sample = read_memory_gib, on_sample
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
     @property
     def timelines(self) -> tuple[Timeline, ...]:
@@ -95,15 +116,6 @@ class Sampler:
     def series(self, marks: Sequence[tuple[float, str]] = ()) -> dict[str, Any]:
         """All samples, as the content of `telemetry.json`; `marks` say what began at which second of the block."""
         return machine_series(self.timeline, marks)
-
-    def __enter__(self) -> Self:
-        self.started_s = time.perf_counter()
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._done.set()
-        self._thread.join()
 
     def _run(self) -> None:
         psutil.cpu_percent()  # each thread has readings of its own: the first starts the window of the next

@@ -13,7 +13,7 @@ from typing import Literal
 from aria_ray.errors import AriaError
 from aria_ray.hardware.mfma import BYTES, INSTRUCTION_K, Tile, residency
 from aria_ray.hardware.specs import Accelerator
-from aria_ray.hardware.workgroups import l2_fetched_bytes, tiles_by_xcd
+from aria_ray.hardware.workgroups import l2_fetched_bytes, run_fetched_bytes, runs_by_xcd, tiles_by_xcd
 
 C_BYTES = 2
 """C is written in 16 bits; partial sums are kept in 32."""
@@ -224,11 +224,12 @@ def l2_traffic(gemm: Gemm, tile: Tile, accelerator: Accelerator, group_m: int, r
     assert xcds is not None  # as gfx942 has them
     assert l2_bytes is not None
     slots = accelerator.compute_units // xcds * residency(tile, gemm.dtype, accelerator).workgroups
-    shape = len(row_bytes), len(column_bytes)
-    return tuple(
-        l2_fetched_bytes(tiles, row_bytes, column_bytes, slots=slots, l2_bytes=l2_bytes // xcds)
-        for tiles in tiles_by_xcd(shape, xcds, group_m=group_m, remap=remap)
-    )
+    shape, die_bytes = (len(row_bytes), len(column_bytes)), l2_bytes // xcds
+    if remap:
+        runs = runs_by_xcd(shape[0] * shape[1], xcds)
+        return tuple(run_fetched_bytes(run, group_m, row_bytes, column_bytes, slots=slots, l2_bytes=die_bytes) for run in runs)
+    dealt = tiles_by_xcd(shape, xcds, group_m=group_m, remap=False)
+    return tuple(l2_fetched_bytes(tiles, row_bytes, column_bytes, slots=slots, l2_bytes=die_bytes) for tiles in dealt)
 
 
 def _num_workgroups(gemm: Gemm, tile: Tile) -> int:

@@ -37,12 +37,14 @@ class Timeline:
     """The samples of one machine so far."""
 
     node: str
-    """Its address, as Ray knows it; empty for the machine at hand."""
+    """Its address, as Ray knows it; empty for a machine without Ray."""
     cores: int
     library: str | None
     """What its GPUs are read by; None where there are none."""
     gpu_names: tuple[str, ...]
     samples: list[Sample] = field(default_factory=list)
+    gpu_addresses: tuple[str | None, ...] = ()
+    """On the PCI bus, of each GPU; None what is not told."""
 
     def within(self, span: Span) -> list[Sample]:
         """The samples of a span."""
@@ -56,14 +58,23 @@ def mean_cpu_share(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float 
     return sum(cores * mean for cores, mean in known) / sum(cores for cores, _ in known) if known else None
 
 
-def mean_gpu_share(timelines: Iterable[Timeline], span: Span = ALWAYS, busiest: int | None = None) -> float | None:
-    """Mean busy share of the GPUs of all machines, or of the so many busiest of them; None where no GPU told any."""
-    shares = (
-        _mean(sample.gpus[index].busy_share for sample in timeline.within(span))
+def mean_gpu_share(
+    timelines: Iterable[Timeline], span: Span = ALWAYS, only: Sequence[tuple[str, str]] | None = None
+) -> float | None:
+    """Mean busy share of the GPUs of all machines, or `only` of those, each by its node and PCI address.
+
+    None where no GPU told any, and where not as many were sampled as are asked for: an address is not known, or stands for the
+    parts that one GPU was split into.
+    """
+    chosen = [
+        (timeline, index)
         for timeline in timelines
         for index in range(len(timeline.gpu_names))
-    )
-    return _mean(sorted((share for share in shares if share is not None), reverse=True)[:busiest])
+        if only is None or (timeline.node, timeline.gpu_addresses[index]) in only
+    ]
+    if only is not None and len(chosen) != len(only):
+        return None
+    return _mean(_mean(sample.gpus[index].busy_share for sample in timeline.within(span)) for timeline, index in chosen)
 
 
 def peak_gpu_memory_gib(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float | None:

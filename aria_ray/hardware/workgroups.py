@@ -6,7 +6,8 @@ die gets one row of every group and all columns. Renumbering gives each die a co
 of `group_m` rows keeps it compact, so that it needs few different rows and columns, whatever the shape.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 
 from aria_ray.errors import AriaError
 
@@ -24,6 +25,12 @@ def remap_xcd(workgroup: int, num_workgroups: int, num_xcds: int) -> int:
     xcd, turn = workgroup % num_xcds, workgroup // num_xcds
     share, longer = divmod(num_workgroups, num_xcds)
     return xcd * share + min(xcd, longer) + turn
+
+
+def runs_by_xcd(num_workgroups: int, num_xcds: int) -> list[range]:
+    """The places of each die by `remap_xcd`."""
+    share, longer = divmod(num_workgroups, num_xcds)
+    return [range(*ends) for ends in pairwise(xcd * share + min(xcd, longer) for xcd in range(num_xcds + 1))]
 
 
 def grouped_tile(place: int, tile_rows: int, tile_columns: int, group_m: int) -> tuple[int, int]:
@@ -56,11 +63,49 @@ def l2_fetched_bytes(
     unless all that the die ever needs fits into its L2.
     """
 
-    def needed(part: Sequence[tuple[int, int]]) -> int:
-        rows, columns = {row for row, _ in part}, {column for _, column in part}
+    def needed(first: int, last: int) -> int:
+        rows, columns = ({tile[side] for tile in tiles[first : last + 1]} for side in (0, 1))
         return sum(row_bytes[row] for row in rows) + sum(column_bytes[column] for column in columns)
 
-    everything = needed(tiles)
+    return _fetched_bytes(range(len(tiles)), needed, slots, l2_bytes)
+
+
+def run_fetched_bytes(
+    places: range, group_m: int, row_bytes: Sequence[int], column_bytes: Sequence[int], *, slots: int, l2_bytes: int
+) -> int:
+    """`l2_fetched_bytes` for the tiles of a contiguous run of places (`runs_by_xcd`), without looking at every tile.
+
+    A part of a run needs neighbouring rows and neighbouring columns, but for one edge: within a group of rows the last column
+    may begin again above where the first began, and the next group again at column 0.
+    """
+    num_rows, num_columns = len(row_bytes), len(column_bytes)
+    rows_before, columns_before = (tuple(accumulate(sizes, initial=0)) for sizes in (row_bytes, column_bytes))
+
+    def needed(first: int, last: int) -> int:
+        (row, column), (end_row, end_column) = (grouped_tile(each, num_rows, num_columns, group_m) for each in (first, last))
+        top, end_top = row - row % group_m, end_row - end_row % group_m
+        bottom = min(end_top + group_m, num_rows)
+        rows, columns, gap = (top, bottom), (0, num_columns), 0
+        if top == end_top:
+            columns = column, end_column + 1
+            if column == end_column:
+                rows = row, end_row + 1
+            elif column + 1 == end_column and end_row < row:
+                gap = rows_before[row] - rows_before[end_row + 1]
+        else:
+            rows = row if column + 1 == num_columns else top, bottom if end_column else end_row + 1
+            if top + group_m == end_top and end_column < column:
+                gap = columns_before[column] - columns_before[end_column + 1]
+        return rows_before[rows[1]] - rows_before[rows[0]] + columns_before[columns[1]] - columns_before[columns[0]] - gap
+
+    return _fetched_bytes(places, needed, slots, l2_bytes)
+
+
+def _fetched_bytes(places: range, needed: Callable[[int, int], int], slots: int, l2_bytes: int) -> int:
+    """`needed` are the bytes of all tiles from one place to another, both among them."""
+    if not places:
+        return 0
+    everything = needed(places[0], places[-1])
     if everything <= l2_bytes:
         return everything
-    return sum(needed(tiles[first : first + slots]) for first in range(0, len(tiles), slots))
+    return sum(needed(first, min(first + slots, places.stop) - 1) for first in places[::slots])

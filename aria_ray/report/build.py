@@ -258,7 +258,7 @@ def _training(config: RunConfig, stages: Mapping[str, Manifest]) -> list[Metric]
     total_s, step_ms = sum(all_steps), [1000 * step for step in steps]
     busy, of_what = (
         facts.get("gpu_share"),
-        f"{_BUSY_GPU}, mean of the {config.training.num_workers} busiest GPUs during the steps",
+        f"{_BUSY_GPU}, mean of the {config.training.num_workers} workers' GPUs during the steps",
     )
     if not config.training.use_gpu:
         # Seconds of processor time over seconds of cores: busy share of what the first worker was given.

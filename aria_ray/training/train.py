@@ -29,6 +29,7 @@ from aria_ray.errors import TrainingError
 from aria_ray.hardware.amd import TRAIN_WORKER_ENV, check_gpus_counted
 from aria_ray.hardware.environment import training_env
 from aria_ray.hardware.flops import LlamaShape, lora_step_flops
+from aria_ray.hardware.gpus import pci_address
 from aria_ray.hardware.kernels.choice import Kernels
 from aria_ray.training.checkpoint import Checkpoints, Progress
 from aria_ray.training.follow import following, parsed
@@ -39,6 +40,8 @@ MAX_FAILURES = 5
 """Deaths of workers after which a run ends."""
 RAY_FOLDER = "ray_train"
 """Ray Train's own files, below the checkpoints."""
+GPU = "gpu-of-"
+"""Files in it, by rank, in which workers say which GPU is theirs."""
 
 
 def train_curriculum(
@@ -101,7 +104,8 @@ def train_curriculum(
     shutil.copytree(checkpoints.whole_path(last.best_checkpoint) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
     events = _events(out / LOG)
     write_json(out / "curriculum.json", _curriculum(last, events))
-    return _facts(last, events) | {"flops_per_s": _flops_per_s(config, base, events)}
+    gpus = [tuple(json.loads(path.read_text(encoding="utf-8"))) for path in (out / CHECKPOINTS / RAY_FOLDER).glob(f"{GPU}*")]
+    return _facts(last, events) | {"flops_per_s": _flops_per_s(config, base, events), "gpus": gpus}
 
 
 def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dataset: Path) -> float | None:
@@ -185,6 +189,8 @@ def _train_worker(loop_config: Mapping[str, Any]) -> None:
     context = ray.train.get_context()
     place = Place(context.get_world_rank(), context.get_world_size(), _sum_over_workers)
     try:
+        if settings.config.use_gpu:
+            write_json(settings.out / CHECKPOINTS / RAY_FOLDER / f"{GPU}{place.rank}", _own_gpu())
         Worker(settings, place, ray.train.report).run()
     except TrainingError as error:
         # Returned as a file: what Ray Train is told of, it tries again, and it would fail the same way.
@@ -195,6 +201,12 @@ def _train_worker(loop_config: Mapping[str, Any]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         (settings.out / ERROR).write_text(f"{settings.out} is full ({error}); make room, then run again", encoding="utf-8")
+
+
+def _own_gpu() -> tuple[str, str]:
+    """This worker's node and its GPU's PCI address, as telemetry has them."""
+    gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return ray.util.get_node_ip_address(), pci_address(gpu.pci_domain_id, gpu.pci_bus_id, gpu.pci_device_id)
 
 
 def _sum_over_workers(tensor: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Samplers on the nodes of a real Ray cluster: one node is there from the start, one joins, and is taken away again."""
 
+import contextlib
 import time
 
 import httpx
@@ -24,7 +25,8 @@ class Work:
     """Takes the core of the node that has work to give."""
 
     def here(self):
-        return True
+        """The address by which a training worker names its node."""
+        return ray.util.get_node_ip_address()
 
 
 def wait_until(true, what):
@@ -99,8 +101,11 @@ def test_every_node_is_sampled_as_long_as_it_lives(cluster):
 
 def samplers():
     """The processes of samplers on the nodes of the cluster, which are all below this process."""
-    found = psutil.Process().children(recursive=True)
-    return [each for each in found if each.is_running() and any("NodeSampler" in word for word in each.cmdline())]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, or is a zombie
+            found += [each] if any("NodeSampler" in word for word in each.cmdline()) else []
+    return found
 
 
 def test_a_node_without_work_is_left_so_that_it_can_be_given_back(cluster, monkeypatch):
@@ -111,8 +116,9 @@ def test_a_node_without_work_is_left_so_that_it_can_be_given_back(cluster, monke
         time.sleep(2 * node_telemetry.GATHER_S)
         assert len(samplers()) == len(watch.timelines) == 1, "a node that never had work is sampled"
         worker = Work.remote()
-        ray.get(worker.here.remote())
+        address = ray.get(worker.here.remote())
         wait_until(lambda: len(watch.timelines) == 2, "the node at work is not sampled")
+        assert watch.timelines[1].node == address
         ray.kill(worker)
         wait_until(lambda: len(samplers()) == 1, "the node is at rest, and its sampler stays")
         known = len(watch.timelines[1].samples)
@@ -137,6 +143,7 @@ def test_samplers_go_when_the_block_ends():
 def test_on_one_machine_the_driver_shows_its_own_samples():
     with watching(cluster=False) as watch:
         assert isinstance(watch, Sampler)
+        assert watch.timeline.node == ray.util.get_node_ip_address()
         wait_until(lambda: len(watch.timeline.samples) >= 2, "no samples")
     gauges = NodeGauges("a laptop")
     gauges.show(Sample(0.0, 0.25, 3.5, (GpuReading(0.5, 17.0, None, None),)))

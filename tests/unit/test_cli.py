@@ -41,6 +41,9 @@ def test_the_default_recipe_is_laptop_and_overrides_may_stand_alone():
         (["plan", "mi300x", "hardware.accelerator=gpu9"], "hardware.accelerator: Input should be 'mi300x'"),
         (["plan", "mi300x", "model.source=some-team/some-model"], "give a directory, or fetch it: `hf download"),
         (["plan", "mi300x", "--load", "0"], "must be requests per second, above 0"),
+        (["plan", "mi300x", "--hardware", ""], "hardware '' must be one of mi300x"),
+        (["plan", "laptop", "training.use_gpu=true"], "hardware.accelerator (cpu) must be a GPU"),
+        (["plan", "mi300x", "training.lora.target_modules=[q_proj,q_proj]"], "(q_proj, q_proj) must be each once"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, message, tmp_path):

@@ -19,6 +19,6 @@ Who does what in a training step (LoRA over a frozen Llama, packed rows, bf16 on
 There is no kernel for the cross entropy, because it has little to win. By Llama-3.1-8B's sizes (H = 4096, V = 128,256) the head
 takes 4 H V = 2.1 GFLOP for a supervised position, and torch's loss in float32 moves 36 bytes for each of its logits, 4.6 MB. On
 an MI300X that reached all of its 5.3 TB/s and half of its 1,307 TFLOP/s that is 0.9 us for the loss, 3.2 us for the head, and
-43 us for a token in the layers (4 x 7.0e9 FLOP). With two of five tokens supervised the loss is 0.8 % of a step, of which a
+43 us for a token in the layers (4 x 7.0e9 FLOP). With one of four tokens supervised the loss is 0.5 % of a step, of which a
 fused kernel would leave a fifth. These are bounds, not measurements.
 """

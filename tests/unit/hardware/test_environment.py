@@ -42,6 +42,10 @@ def test_settings_for_several_gpus_are_for_several_gpus():
 
 def test_what_the_user_set_wins_and_reaches_the_workers():
     assert training_env(8, {"GPU_MAX_HW_QUEUES": "4"})["GPU_MAX_HW_QUEUES"] == "4"
+    # On one GPU too, and without the file that TunableOp is advised with: what the table would leave out.
+    own = {"GPU_MAX_HW_QUEUES": "4", "NCCL_MIN_NCHANNELS": "32", "PYTORCH_TUNABLEOP_ENABLED": "1"}
+    assert training_env(1, own) == training_env(1, {}) | own
+    assert "VLLM_ROCM_USE_AITER" not in training_env(8, {"VLLM_ROCM_USE_AITER": "0"})
 
 
 def test_tunableop_needs_a_file_of_tuned_kernels():

@@ -13,13 +13,24 @@ class FakeNvmlError(Exception):
     pass
 
 
-def fake_nvml(power=350_000):
+def fails(error, *but):
+    """A function that gives its answer for the handles named only."""
+
+    def ask(*handle):
+        if handle and handle[0] in but:
+            return handle[0]
+        raise error
+
+    return ask
+
+
+def fake_nvml(power=350_000, **changes):
     def power_usage(_handle):
         if power is None:
             raise FakeNvmlError("Not Supported")
         return power
 
-    return SimpleNamespace(
+    functions = dict(
         NVMLError=FakeNvmlError,
         nvmlInit=lambda: None,
         nvmlDeviceGetCount=lambda: 2,
@@ -28,7 +39,9 @@ def fake_nvml(power=350_000):
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=(handle + 1) * 2**30, total=80 * 2**30),
         nvmlDeviceGetPowerUsage=power_usage,
         nvmlDeviceGetName=lambda _handle: "NVIDIA H100 80GB HBM3",
+        nvmlDeviceGetPciInfo=lambda handle: SimpleNamespace(domain=0, bus=0x1B + handle, device=0),
     )
+    return SimpleNamespace(**functions | changes)
 
 
 class FakeAmdSmiError(Exception):
@@ -53,6 +66,7 @@ def fake_amdsmi(activity=75, metrics=(), **power):
         amdsmi_get_gpu_vram_usage=lambda _handle: {"vram_total": 196_592, "vram_used": 2048},
         amdsmi_get_power_info=lambda _handle: power,
         amdsmi_get_gpu_asic_info=lambda _handle: {"market_name": "AMD Instinct MI300X"},
+        amdsmi_get_gpu_device_bdf=lambda _handle: "0000:0C:00.0",
     )
 
 
@@ -69,6 +83,7 @@ def test_nvidia(libraries):
     libraries(pynvml=fake_nvml())
     gpus = find_gpus()
     assert (gpus.library, gpus.names) == ("NVML", ("NVIDIA H100 80GB HBM3",) * 2)
+    assert gpus.addresses == ("0000:1b:00", "0000:1c:00")
     assert gpus.read() == [GpuReading(0.90, 1.0, 350.0, 0.4), GpuReading(0.91, 2.0, 350.0, 0.4)]
 
 
@@ -85,7 +100,7 @@ def test_what_a_gpu_does_not_tell_is_no_zero(libraries):
 def test_amd(libraries):
     libraries(amdsmi=fake_amdsmi(socket_power="N/A", current_socket_power=700, average_socket_power="N/A"))
     gpus = find_gpus()
-    assert (gpus.library, gpus.names) == ("amdsmi", ("AMD Instinct MI300X",))
+    assert (gpus.library, gpus.names, gpus.addresses) == ("amdsmi", ("AMD Instinct MI300X",), ("0000:0c:00",))
     assert gpus.read() == [GpuReading(0.75, 2.0, 700.0, 0.12)]
 
 
@@ -139,6 +154,46 @@ def test_without_the_counter_the_moments_activity_stays(libraries):
     """Firmware tables before 1.6 have none."""
     answers = [answer | {"accumulation_counter": "N/A"} for answer in metrics([50.0, 50.0])]
     assert busy_shares(libraries, answers, activity=30) == [0.3, 0.3]
+
+
+NOTHING = GpuReading(None, None, None, None)
+TROUBLE = [FakeNvmlError("GPU is lost"), AttributeError("undefined symbol"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "")]
+
+
+@pytest.mark.parametrize("error", TROUBLE, ids=lambda error: type(error).__name__)
+def test_an_nvidia_gpu_without_a_handle_is_left_out_and_the_others_are_read(libraries, error):
+    libraries(pynvml=fake_nvml(nvmlDeviceGetHandleByIndex=fails(error, 1)))
+    gpus = find_gpus()
+    assert gpus.addresses == ("0000:1c:00",)
+    assert gpus.read() == [GpuReading(0.91, 2.0, 350.0, 0.4)]
+
+
+@pytest.mark.parametrize("function", ["nvmlInit", "nvmlDeviceGetCount"])
+@pytest.mark.parametrize("error", TROUBLE, ids=lambda error: type(error).__name__)
+def test_a_library_that_does_not_start_is_no_gpu(libraries, error, function):
+    changes = {"nvmlDeviceGetCount": fails(error)} | {function: fails(error)}
+    libraries(pynvml=fake_nvml(**changes))
+    assert find_gpus() is None
+
+
+@pytest.mark.parametrize("function", ["amdsmi_init", "amdsmi_get_processor_handles"])
+def test_amds_library_that_does_not_start_is_no_gpu(libraries, function):
+    library = fake_amdsmi()
+    library.amdsmi_get_processor_handles = fails(FakeAmdSmiError())
+    setattr(library, function, fails(FakeAmdSmiError()))
+    libraries(amdsmi=library)
+    assert find_gpus() is None
+
+
+def test_reads_that_fail_do_not_end_the_samples(libraries):
+    library = fake_amdsmi()
+    libraries(amdsmi=library)
+    with Sampler() as sampler:
+        for name in ("gpu_activity", "gpu_metrics_info", "gpu_vram_usage", "power_info"):
+            setattr(library, f"amdsmi_get_{name}", fails(KeyError("a field of another version")))
+    assert len(sampler.timeline.samples) >= 1
+    assert sampler.timeline.samples[-1].gpus == (NOTHING,)
+    assert sampler.timeline.samples[-1].memory_gib > 0
 
 
 def test_without_a_library_there_are_none(libraries):

@@ -72,8 +72,39 @@ def test_an_unknown_model_gets_one_clear_line(tmp_path, monkeypatch):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "must be a model's config.json"), ("[]", "an object"), ("{}", "lacks")])
+def changed(**changes):
+    return json.dumps(CONFIG | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "must be a model's config.json"),
+        ("[]", "an object"),
+        ("{}", "num_hidden_layers: Field required"),
+        ("[" * 100_000, "must be a model's config.json"),
+        (f'{{"hidden_size": {"9" * 5000}}}', "must be a model's config.json"),
+        (changed(num_attention_heads=0), "num_attention_heads: Input should be greater than 0"),
+        (changed(num_hidden_layers=None), "num_hidden_layers: Input should be a valid integer"),
+        (changed(num_hidden_layers=-2), "num_hidden_layers: Input should be greater than 0"),
+        (changed(hidden_size=float("nan")), "hidden_size: Input should be a valid integer"),
+        (changed(vocab_size=10**300), "vocab_size: Input should be less than or equal to 10000000"),
+        (changed().replace("112", "1e400"), "intermediate_size: Input should be a valid integer"),
+        (changed(hidden_size=50), r"hidden_size \(50\) must be a multiple of num_attention_heads \(4\)"),
+        (changed(num_key_value_heads=3), r"num_attention_heads \(4\) must be a multiple of num_key_value_heads \(3\)"),
+        (changed(model_type="mixtral"), "model_type: Input should be 'llama'"),
+        (changed(model_type="qwen2"), "model_type: Input should be 'llama'"),
+    ],
+)
 def test_a_config_that_is_no_llamas_gets_one_clear_line(text, message, tmp_path):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         model_size(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["~nosuchuser/x", "x" * 5000, "/" + "x/" * 5000])
+def test_a_path_that_no_system_takes_gets_one_clear_line(source):
+    with pytest.raises(ConfigError, match="must be a path or a Hub id") as caught:
+        model_size(source)
+    assert len(str(caught.value)) < 300

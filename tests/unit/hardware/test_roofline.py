@@ -2,13 +2,14 @@
 
 import pytest
 
-from aria_ray.hardware.flops import LlamaShape, lora_step_flops
+from aria_ray.hardware.flops import lora_step_flops
 from aria_ray.hardware.models import model_size
 from aria_ray.hardware.roofline import (
     PLAIN,
     PRECISIONS,
     Peak,
     Speculation,
+    TimeBound,
     causal_pairs,
     decode_bounds,
     decode_bounds_at,
@@ -89,19 +90,25 @@ def test_reading_a_prompt_is_the_forward_half_of_training_without_adapter():
 
 
 def test_a_training_step_takes_its_arithmetic_or_its_bytes():
-    bound = train_step_s(Peak(1e12, 1e15), flops=6e13, weight_bytes=16e9, activation_bytes=10e9, num_trained=10**8)
+    bound = train_step_s(Peak(1e12, 1e15), flops=6e13, weight_bytes=16e9, num_trained=10**8)
     assert bound.by_arithmetic_s == pytest.approx(0.06)
-    assert bound.by_memory_s == pytest.approx(0.032 + 0.020 + 0.0028)
+    assert bound.by_memory_s == pytest.approx(0.032 + 0.0028)
     assert bound.seconds == bound.by_arithmetic_s
 
 
-def test_requests_take_their_prompt_and_their_share_of_the_steps():
-    shape = LlamaShape(1, 8, 8, 1, 1, 8, 8)
-    peak = Peak(1e3, 1e5)
-    prompt = prefill_s(shape, peak, PRECISIONS["fp32"], prompt_tokens=10)
-    step = decode_step_s(shape, peak, PRECISIONS["fp32"], streams=4, context_tokens=10)
-    alone_s = prompt.seconds + 20 * step.seconds / 4
-    assert requests_per_s(prompt, step, streams=4, output_tokens=20) == pytest.approx(1 / alone_s)
+def test_requests_take_the_arithmetic_of_all_they_compute_or_the_traffic_of_their_steps():
+    prompt = TimeBound(by_memory_s=3, by_arithmetic_s=2)
+    # 20 tokens of steps of 4 streams: 5 steps each.
+    assert requests_per_s(prompt, TimeBound(1, 0.5), streams=4, output_tokens=20) == pytest.approx(1 / 5)
+    assert requests_per_s(prompt, TimeBound(1, 0.9), streams=4, output_tokens=20) == pytest.approx(1 / (2 + 4.5))
+
+
+def test_prompts_and_decoding_overlap_as_in_chunked_prefill():
+    prompt = prefill_s(LLAMA_8B, PEAK, BF16, prompt_tokens=2048)
+    step = decode_step_s(LLAMA_8B, PEAK, BF16, streams=128, context_tokens=2176)
+    found = requests_per_s(prompt, step, streams=128, output_tokens=256)
+    assert found == pytest.approx(38.7, abs=0.1)
+    assert found > 1 / (prompt.seconds + 2 * step.seconds)  # one after the other
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from aria_ray.hardware.tiles import (
     predicted_times,
     schedule,
 )
+from aria_ray.hardware.workgroups import l2_fetched_bytes, tiles_by_xcd
 
 # Every tile of these sizes, with and without a pipeline, with either instruction.
 SPACE = [
@@ -153,6 +154,21 @@ def test_no_die_fetches_more_than_all_its_workgroups_read_and_all_fetch_everythi
         assert len(found) == 8
         assert sum(found) >= (gemm.m + gemm.n) * gemm.k * 2
         assert max(found) <= 24 * (128 + 128) * gemm.k * 2  # 8 x 24 tiles, 24 to each die
+
+
+@pytest.mark.parametrize("gemm", [*CASES, Gemm(2000, 14336, 4096), Gemm(5000, 1000, 512)], ids=str)
+def test_what_renumbered_tiles_fetch_is_what_they_fetch_one_by_one(gemm):
+    shape = -(-gemm.m // 128), -(-gemm.n // 128)
+    rows, columns = (
+        [min(128, size - first) * gemm.k * BYTES[gemm.dtype] for first in range(0, size, 128)] for size in (gemm.m, gemm.n)
+    )
+    slots = 38 * residency(DEFAULT_TILE, gemm.dtype, MI300X).workgroups
+    for group in GROUPS:
+        by_tile = tuple(
+            l2_fetched_bytes(tiles, rows, columns, slots=slots, l2_bytes=4 * 2**20)
+            for tiles in tiles_by_xcd(shape, 8, group_m=group, remap=True)
+        )
+        assert l2_traffic(gemm, DEFAULT_TILE, MI300X, group) == by_tile
 
 
 @pytest.mark.parametrize(

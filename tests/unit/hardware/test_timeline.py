@@ -26,7 +26,8 @@ def timeline(node, shares, cores=2, begin_s=0.0, gpus=()):
         Sample(begin_s + index, share, memory_gib=4.0, gpus=tuple(gpu(busy) for busy in gpus))
         for index, share in enumerate(shares)
     ]
-    return Timeline(node, cores, "amdsmi" if gpus else None, ("AMD Instinct MI300X",) * len(gpus), samples)
+    addresses = tuple(f"0000:{0x0C + index:02x}:00" for index in range(len(gpus)))
+    return Timeline(node, cores, "amdsmi" if gpus else None, ("AMD Instinct MI300X",) * len(gpus), samples, addresses)
 
 
 def test_every_core_counts_once():
@@ -41,9 +42,21 @@ def test_a_span_leaves_out_what_was_before_and_after():
 
 
 def test_gpus_that_had_no_part_in_it_do_not_count():
-    nodes = [timeline("a", [0.5], gpus=(0.9, 0.0)), timeline("b", [0.5], gpus=(0.0, 0.7))]
-    assert mean_gpu_share(nodes) == pytest.approx(0.4)
-    assert mean_gpu_share(nodes, busiest=2) == pytest.approx(0.8)
+    """However busy they are: somebody else may be at work on them."""
+    nodes = [timeline("a", [0.5], gpus=(0.3, 1.0)), timeline("b", [0.5], gpus=(1.0, 0.1))]
+    assert mean_gpu_share(nodes) == pytest.approx(0.6)
+    assert mean_gpu_share(nodes, only=[("a", "0000:0c:00"), ("b", "0000:0d:00")]) == pytest.approx(0.2)
+
+
+def test_gpus_that_were_not_found_are_unmeasured():
+    node = timeline("a", [0.5], gpus=(0.9, 0.8))
+    node.gpu_addresses = ("0000:0c:00", None)
+    found = ("a", "0000:0c:00")
+    assert mean_gpu_share([node], only=[found]) == 0.9
+    assert mean_gpu_share([node], only=[found, ("a", "0000:0d:00")]) is None
+    assert mean_gpu_share([node], only=[found, ("b", "0000:0c:00")]) is None
+    assert mean_gpu_share([node], only=[found, found]) is None, "two workers on parts of one GPU"
+    assert mean_gpu_share([node], only=[]) is None
 
 
 def test_what_gpus_do_not_tell_is_none_and_no_zero():

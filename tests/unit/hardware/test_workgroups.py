@@ -1,11 +1,19 @@
 """Each die gets a contiguous run of tiles, none is left out, and what that saves is a matter of counting."""
 
+import random
 from itertools import chain
 
 import pytest
 
 from aria_ray.errors import AriaError
-from aria_ray.hardware.workgroups import grouped_tile, l2_fetched_bytes, remap_xcd, tiles_by_xcd
+from aria_ray.hardware.workgroups import (
+    grouped_tile,
+    l2_fetched_bytes,
+    remap_xcd,
+    run_fetched_bytes,
+    runs_by_xcd,
+    tiles_by_xcd,
+)
 
 XCDS = 8
 
@@ -15,6 +23,7 @@ def test_renumbering_deals_every_tile_out_once_in_contiguous_runs(xcds):
     for number in [*range(1, 70), 303, 304, 305, 512, 1001, 1792]:
         runs = [[remap_xcd(each, number, xcds) for each in range(xcd, number, xcds)] for xcd in range(xcds)]
         assert list(chain(*runs)) == list(range(number))  # die after die, each in order, without a gap
+        assert [list(run) for run in runs_by_xcd(number, xcds)] == runs
 
 
 def test_ten_workgroups_over_eight_dies():
@@ -69,3 +78,18 @@ def test_what_does_not_fit_is_fetched_again_in_the_next_round():
     assert fetched(2, 32) == (3 + 10) + (3 + 20)
     assert fetched(2, 33) == 33
     assert fetched(1, 0) == 11 + 12 + 21 + 22
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 16])
+def test_a_run_fetches_what_its_tiles_fetch_one_by_one(group):
+    """Every run of every product of up to 7 x 5 tiles, with rows and columns of any size, in one part and in several."""
+    draw = random.Random(3)
+    for num_rows in range(1, 8):
+        for num_columns in range(1, 6):
+            rows, columns = ([draw.randrange(1, 1000) for _ in range(number)] for number in (num_rows, num_columns))
+            tiles = [grouped_tile(place, num_rows, num_columns, group) for place in range(num_rows * num_columns)]
+            for first in range(len(tiles)):
+                for end in range(first, len(tiles) + 1):
+                    how = {"slots": draw.randrange(1, 8), "l2_bytes": draw.choice((0, 2000))}
+                    found = run_fetched_bytes(range(first, end), group, rows, columns, **how)
+                    assert found == l2_fetched_bytes(tiles[first:end], rows, columns, **how)

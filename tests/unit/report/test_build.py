@@ -125,7 +125,7 @@ def test_on_gpus_the_compute_utilization_is_what_their_samplers_saw():
     stages = {"training": manifest("training", training), "validation": manifest("validation", facts(speed=speed))}
     metrics = by_name(build_report(config, "mi300x", stages))
     assert (metrics["compute_utilization"].value, metrics["compute_utilization"].status) == (0.93, "met")
-    assert "8 busiest GPUs" in metrics["compute_utilization"].detail
+    assert "8 workers' GPUs" in metrics["compute_utilization"].detail
     assert metrics["training_peak_gpu_memory_gib"].value == 61.5
     assert metrics["serving_peak_gpu_memory_gib"].value == 172.8
     assert metrics["serving_gpu_share"].value == 0.71

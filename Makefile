@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE ?= 1
 run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
 	.venv/bin/aria run laptop
 
-test: .venv/installed ## unit tests (about two minutes), then integration tests (minutes: real Ray, real vLLM)
+test: .venv/installed ## unit tests (minutes), then integration tests (the better part of an hour: real Ray, real vLLM)
 	.venv/bin/python -m pytest --durations=25 tests/unit tests/integration
 
 unit: .venv/installed

@@ -71,7 +71,8 @@ class StreamTiming:
     """Fields that the endpoint refused, so that it was asked without them."""
     blank: bool = False
     """Whether nothing of it could be seen: an answer forced to its length may be all control tokens, which a server does not
-    show. It is then timed by the server's own counts, the first token by the first of them."""
+    show. It is then timed by the server's own counts, the first token by the first of them, which is the end where it counts
+    only then."""
 
     @property
     def ttft_s(self) -> float:
@@ -260,7 +261,7 @@ class _Seen:
         tokens = self.counts[-1][1] if self.counts else 0
         if self.ended_s is None:
             return RequestFailure(f"stream ended early, after {tokens} tokens: no [DONE]", may_retry=not self.has_output)
-        counted = [moment for moment, so_far in self.counts if 0 < so_far < tokens]
+        counted = [moment for moment, so_far in self.counts if so_far > 0]
         blank = self.is_forced and not self.has_output and bool(counted)
         if not (self.has_output or blank):
             return RequestFailure(f"an answer of {tokens} tokens without content, reasoning or a call")

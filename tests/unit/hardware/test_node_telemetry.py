@@ -1,4 +1,4 @@
-"""What the driver makes of samplers' answers; the samplers themselves are in tests/integration/test_telemetry.py."""
+"""What the driver makes of samplers' answers; the samplers themselves are in tests/integration/telemetry_cases.py."""
 
 import math
 

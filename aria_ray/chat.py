@@ -13,7 +13,7 @@ import httpx
 from rich.console import Console
 
 from aria_ray import grammar
-from aria_ray.dataset.own_tools import own_tools
+from aria_ray.dataset.user_tools import user_tools
 from aria_ray.errors import DataError, ServingError
 from aria_ray.records import Endpoint
 from aria_ray.tools import TOOLS, ToolResult, execute, schema_problem, tool_definition
@@ -193,7 +193,7 @@ def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str
             found = {source: tool_definition(TOOLS[source])}
         else:
             try:
-                found = {real: tool.definition for real, tool in own_tools(source).items()}
+                found = {real: tool.definition for real, tool in user_tools(source).items()}
             except DataError as error:
                 reason = str(error).removeprefix(f"dataset.tools {source} ")
                 raise DataError(f"--tool {source} is no built-in tool, and as a source of tools it {reason}") from None

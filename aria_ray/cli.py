@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from aria_ray.config import RunConfig, load_config
 from aria_ray.errors import AriaError
-from aria_ray.hardware.amd import check_environment
 from aria_ray.records import Report
+from aria_ray.rocm.visibility import check_environment
 
 DEFAULT_RECIPE = "laptop"
 DEFAULT_OUT = Path("aria_llama_final_output")
@@ -193,14 +193,14 @@ def plan(
 ) -> None:
     """What the hardware can do with a recipe: memory, bounds, and which targets are attainable, before any of it is booked."""
     recipe, config = _resolve(arguments)
-    from aria_ray.hardware.plan import find_hardware
-    from aria_ray.hardware.plan import plan as make_plan
+    from aria_ray.planning.plan import find_hardware
+    from aria_ray.planning.plan import plan as make_plan
 
     made = make_plan(recipe, config, find_hardware(hardware, config), load_per_s)
     if as_json:
         typer.echo(json.dumps(asdict(made), indent=2))
         return
-    from aria_ray.hardware.plan_text import render_plan
+    from aria_ray.planning.render import render_plan
 
     typer.echo(render_plan(made))
 

@@ -19,10 +19,10 @@ import psutil
 from aria_ray import artifacts
 from aria_ray.config import RunConfig
 from aria_ray.errors import AriaError
-from aria_ray.hardware.amd import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
-from aria_ray.hardware.environment import HOST_SETTINGS, HostSetting, contradictions, read_host, serving_env, settings_for
+from aria_ray.rocm.settings import HOST_SETTINGS, HostSetting, contradictions, read_host, serving_env, settings_for
+from aria_ray.rocm.visibility import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
 
-State = Literal["ok", "fails", "unmeasured"]
+FindingState = Literal["ok", "fails", "unmeasured"]
 PINNED = {"ray": "2.60.0", "vllm": "0.29.0"}
 """Versions that were tried together; Ray Serve LLM reaches into vLLM's inside, so another pair may import and yet not serve."""
 LEAST = {"torch": (2, 13), "transformers": (5, 10), "peft": (0, 21), "pydantic": (2, 12)}
@@ -40,7 +40,7 @@ MEMORY_FACTOR = 8
 class Finding:
     """One thing that was looked at; `fix` says what to do where it fails."""
 
-    state: State
+    state: FindingState
     what: str
     fix: str = ""
 

@@ -20,21 +20,21 @@ from aria_ray.artifacts import fingerprint
 from aria_ray.config import RunConfig
 from aria_ray.dataset.generate import generate_dataset
 from aria_ray.dataset.loading import templates_digest
-from aria_ray.dataset.own_rows import path_and_share
-from aria_ray.dataset.own_tools import tool_file
+from aria_ray.dataset.user_rows import path_and_share
+from aria_ray.dataset.user_tools import tool_file
 from aria_ray.errors import AriaError, DataError
-from aria_ray.hardware.kernels.choice import Kernels, choose_kernels
-from aria_ray.hardware.node_telemetry import Watch, seen, watching
-from aria_ray.hardware.peaks import measure_peaks
-from aria_ray.hardware.timeline import in_words
+from aria_ray.kernels.choice import Kernels, choose_kernels
+from aria_ray.machine.peaks import measure_peaks
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.serving.deploy import check_port, read_config, serve_model
+from aria_ray.telemetry.cluster import Watch, seen, watching
+from aria_ray.telemetry.timeline import in_words
 from aria_ray.terminal import Terminal
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import is_merged, write_merged
 from aria_ray.training.train import full_finetuning_peak_gib, train_curriculum
-from aria_ray.validation.bfcl import CATEGORIES, read_questions
+from aria_ray.validation.bfcl.questions import CATEGORIES, read_questions
 from aria_ray.validation.proof import Proof, roofline, unwatched
 
 STAGES = ("dataset", "training", "validation")

@@ -30,7 +30,7 @@ from aria_ray.dataset.generate import Item, dataset_items, generate_dataset, mak
 from aria_ray.dataset.loading import library
 from aria_ray.dataset.quality import Quality, sampled_share
 from aria_ray.dataset.rows import SCENARIO_SHARES, SPLIT_SHARES
-from aria_ray.hardware.telemetry import Sampler
+from aria_ray.telemetry.sampler import Sampler
 
 AUGMENTATIONS = 5
 """Rows per base template, as in the recipes, while there are base templates enough."""

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from results import publish
 
-from aria_ray.hardware.kernels.blocks import Blocks
-from aria_ray.hardware.kernels.compiled import Direction, amd_resources, compile_kernel, waves_per_simd
-from aria_ray.hardware.mfma import Tile
-from aria_ray.hardware.models import model_size
-from aria_ray.hardware.specs import MI300X
-from aria_ray.hardware.tiles import DEFAULT_TILE, Gemm, TileSchedule, choose_schedule, schedule
+from aria_ray.kernels.blocks import Blocks
+from aria_ray.kernels.gfx942.compiled import Direction, amd_resources, compile_kernel, waves_per_simd
+from aria_ray.kernels.gfx942.mfma import Tile
+from aria_ray.kernels.gfx942.tiles import DEFAULT_TILE, Gemm, TileSchedule, choose_schedule, schedule
+from aria_ray.machine.specs import MI300X
+from aria_ray.planning.model_sizes import model_size
 
 LLAMA_8B = model_size("meta-llama/Llama-3.1-8B").shape
 TOKENS = (256, 512, 1024, 2048, 4096, 8192, 16384)
@@ -72,7 +72,7 @@ def report(rank: int) -> str:
     ordered = sorted(schedules().items(), key=lambda item: (-item[1][1], dataclasses.astuple(item[0][1]), item[0][0]))
     rows = [row(direction, plan, count, rank) for (direction, _), (plan, count) in ordered]
     return f"""\
-`aria_ray/hardware/kernels/gemm.py` in bf16 at rank {rank}, compiled for gfx942, not run: no such GPU was at hand. Forward is \
+`aria_ray/kernels/gemm.py` in bf16 at rank {rank}, compiled for gfx942, not run: no such GPU was at hand. Forward is \
 x W^T + s (x A^T) B^T, backward g W + s (g B) A. "Chosen" counts for how many of the products of Llama-3.1-8B's four kinds of \
 layer and {len(TOKENS)} lengths of a packed row ({TOKENS[0]:,} to {TOKENS[-1]:,} tokens) `choose_schedule` takes the tile. \
 Where two figures stand, the first is the schedule's prediction, the second the compiler's. Registers are a lane's; spills are \

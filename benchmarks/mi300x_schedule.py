@@ -10,11 +10,9 @@ from collections.abc import Sequence
 
 from results import publish
 
-from aria_ray.hardware.hbm import MI300_HBM, Interleave, channel_loads, folded, overload, padded_pitch, plain
-from aria_ray.hardware.mfma import Tile
-from aria_ray.hardware.models import model_size
-from aria_ray.hardware.specs import MI300X
-from aria_ray.hardware.tiles import (
+from aria_ray.kernels.gfx942.hbm import MI300_HBM, Interleave, channel_loads, folded, overload, padded_pitch, plain
+from aria_ray.kernels.gfx942.mfma import Tile
+from aria_ray.kernels.gfx942.tiles import (
     GROUPS,
     LOAD_LATENCY_CLOCKS,
     NEARLY,
@@ -24,6 +22,8 @@ from aria_ray.hardware.tiles import (
     l2_traffic,
     schedule,
 )
+from aria_ray.machine.specs import MI300X
+from aria_ray.planning.model_sizes import model_size
 
 LLAMA_8B = model_size("meta-llama/Llama-3.1-8B").shape
 TOKENS, RANK = 2048, 16
@@ -40,8 +40,8 @@ def section() -> str:
     """The three tables."""
     products = named_products()
     return f"""\
-All of this is computed from the figures of `hardware.specs`; nothing was measured, as no MI300X was there. Predicted times \
-rank tiles, and are less than what a kernel takes (`hardware.tiles`).
+All of this is computed from the figures of `machine.specs`; nothing was measured, as no MI300X was there. Predicted times \
+rank tiles, and are less than what a kernel takes (`kernels.gfx942.tiles`).
 
 Tiles for the products of a block of Llama-3.1-8B and its output head, in bf16: LoRA training of rank {RANK} at {TOKENS:,} \
 tokens, and decoding. Two stages, MFMA 16x16x16, `waves_per_eu` 0 for all. Wave efficiency is of places for workgroups, CU \

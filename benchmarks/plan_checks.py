@@ -24,14 +24,14 @@ from training_sides import peak_gib
 
 from aria_ray.config import ModelConfig
 from aria_ray.config.load import load_config
-from aria_ray.hardware.flops import LlamaShape
-from aria_ray.hardware.memory import GIB, TrainingWork, full_training, lora_training
-from aria_ray.hardware.models import ModelSize
-from aria_ray.hardware.outlook import NGRAM, rounded
-from aria_ray.hardware.peaks import measure_peaks
-from aria_ray.hardware.published import SMOLLM2, published
-from aria_ray.hardware.roofline import decode_bounds
-from aria_ray.training.base import prepare_base
+from aria_ray.machine.flops import LlamaShape
+from aria_ray.machine.peaks import measure_peaks
+from aria_ray.machine.roofline import decode_bounds
+from aria_ray.planning.estimates import NGRAM, rounded
+from aria_ray.planning.memory import GIB, TrainingWork, full_training, lora_training
+from aria_ray.planning.model_sizes import ModelSize
+from aria_ray.planning.reference_speeds import SMOLLM2, reference_speeds
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
 from aria_ray.training.tokens import TurnTokens
 from aria_ray.training.worker import load_turns
@@ -43,7 +43,7 @@ SETTINGS = ((NGRAM.drafted_tokens, 1, 4), (2, 1, 4), (8, 1, 4), (4, 2, 4), (4, 3
 def speeds() -> str:
     """Every published figure by its bound, and this machine's own bounds."""
     lines = ["| | hardware | published | bound | | share | source |", "|---|---|---|---|---|---|---|"]
-    for each in published():
+    for each in reference_speeds():
         figures = f"{rounded(each.value)} | {rounded(each.bound)} | {each.unit} | {each.share:.0%}"
         lines.append(f"| {each.what} | {each.hardware} | {figures} | {each.source} |")
     peaks = measure_peaks(psutil.cpu_count())
@@ -54,7 +54,7 @@ def speeds() -> str:
         for each in (1, 16)
     ]
     return f"""\
-Bounds by `aria_ray/hardware/roofline.py` from the vendors' peaks; the share is what the published run reached of its bound. A \
+Bounds by `aria_ray/machine/roofline.py` from the vendors' peaks; the share is what the published run reached of its bound. A \
 share above 100 % would say that the model is wrong, and fails a test. Decoding is bound with keys and values of the mean \
 context; a most throughput with the prompts' arithmetic, an 8-bit cache and as many streams as fit. The project's own two are \
 shares already: of training the utilisation of "Training" above, of decoding the throughput of "Serving" above by the bound of \
@@ -87,7 +87,7 @@ def memory() -> str:
             error = (parts + libraries) / float(found) - 1
             lines.append(f"| {name} | {method} | {parts:.2f} | {parts + libraries:.2f} | {found} | {error:+.0%} |")
     return f"""\
-The parts that `aria_ray/hardware/memory.py` adds up, and the {libraries:.2f} GiB that a process has after importing what the \
+The parts that `aria_ray/planning/memory.py` adds up, and the {libraries:.2f} GiB that a process has after importing what the \
 measurement imports, against the peaks of "Memory of training" above. Not in the parts: blocks that the allocator does not \
 give back, and copies of keys and values in the tiles of attention on a processor.
 

@@ -32,10 +32,10 @@ from aria_ray.config.load import load_config
 from aria_ray.grammar import REASONING_PARSER, TOOL_PARSER
 from aria_ray.records import Endpoint
 from aria_ray.tools import TOOLS, tool_definition
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_model, load_tokenizer
-from aria_ray.validation.latency import Slo, summarise
-from aria_ray.validation.load import Load, measure_load, prompts
+from aria_ray.validation.load.generator import Load, measure_load, prompts
+from aria_ray.validation.load.latency import Slo, summarise
 
 SERVE_FILE = Path(__file__).parents[1] / "serve" / "laptop.yaml"
 STREAMS, REQUESTS, TOKENS = 16, 48, 64
@@ -51,7 +51,7 @@ from aria_ray.config.schema import ServingConfig
 from aria_ray.serving.deploy import serve_model
 
 ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-with serve_model(ServingConfig(file=sys.argv[3], port=int(sys.argv[2]), canary=False), Path(sys.argv[1])):
+with serve_model(ServingConfig(file=sys.argv[3], port=int(sys.argv[2]), self-check=False), Path(sys.argv[1])):
     signal.pause()
 """
 

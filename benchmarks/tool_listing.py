@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from aria_ray.config.schema import ModelConfig
 from aria_ray.dataset.loading import library
 from aria_ray.grammar import ToolDefinition, chat_template
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 
 
 def listing() -> str:

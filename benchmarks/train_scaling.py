@@ -17,7 +17,7 @@ from train_vs_trl import write_rows
 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import RunConfig
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.train import train_curriculum
 
 WARM_UP_STEPS = 2

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from training_sides import alone, out_of_memory
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aria_ray.hardware.flops import LlamaShape, lora_step_flops
+from aria_ray.machine.flops import LlamaShape, lora_step_flops
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, group_turns, pack
 from aria_ray.training.loop import MAX_GRADIENT_NORM, train_step
@@ -203,7 +203,7 @@ in turn. Both take the same turns, keep all activations and use fused AdamW. The
 {chr(10).join(lines)}
 
 Peer over ours: {spread(ratios, 2)}. MFU of both counts the operations that the packed turns need \
-(`aria_ray/hardware/flops.py`), by the most that one large matrix product reached in this run, {peak / 1e12:,.2f} TFLOP/s.
+(`aria_ray/machine/flops.py`), by the most that one large matrix product reached in this run, {peak / 1e12:,.2f} TFLOP/s.
 """
 
 

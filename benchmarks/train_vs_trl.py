@@ -25,9 +25,9 @@ from training_sides import WARM_UP_STEPS, Run, Task, ours, ours_unshared, peer, 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import DatasetConfig, RunConfig
 from aria_ray.dataset.generate import dataset_items, line_of, make_rows
-from aria_ray.hardware.flops import LlamaShape, lora_step_flops
-from aria_ray.hardware.peaks import gemm_flops_per_s
-from aria_ray.training.base import prepare_base
+from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.machine.peaks import gemm_flops_per_s
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
 from aria_ray.training.worker import load_turns
 
@@ -128,7 +128,7 @@ side; so turns/s is the figure, as some turns are longer. Mean, least and most o
 {_sides_text(runs)}
 
 Tokens unshared are those of the same turns one by one. Utilisation is the arithmetic that the steps need \
-(`aria_ray/hardware/flops.py`; nothing counts that is masked, padded, or not needed for the loss) by their time and the most \
+(`aria_ray/machine/flops.py`; nothing counts that is masked, padded, or not needed for the loss) by their time and the most \
 that `torch.mm` reached in the same run, {peak / 1e9:,.0f} GFLOP/s. Memory is the peak resident set of the process.
 """
 

@@ -179,7 +179,7 @@ class ServingConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     ready_timeout_s: float = Field(default=600, gt=0)
-    canary: bool = True
+    self_check: bool = True
     """Whether the model has to call a tool and to decline one before it is served; for a model that can do neither, false."""
 
 
@@ -192,7 +192,7 @@ class TargetsConfig(Section):
 
     output_tokens_per_s: float | None = Field(default=None, gt=0)
     output_roofline_share: Share | None = Field(default=None, gt=0, le=1)
-    """Output tokens per second by those that `concurrency` streams could have at most (`hardware.roofline`)."""
+    """Output tokens per second by those that `concurrency` streams could have at most (`machine.roofline`)."""
     train_step_ms: float | None = Field(default=None, gt=0)
     train_flop_utilization: Share | None = Field(default=None, gt=0, le=1)
     """Operations that training needs by those that matrix products alone would have done in the time."""
@@ -271,7 +271,7 @@ class HardwareConfig(Section):
     """What a recipe is meant for. How many there are is `training.num_workers`, of which each has one."""
 
     accelerator: Literal["mi300x", "mi325x", "h100", "h200", "cpu"] = "cpu"
-    """What `aria plan` reckons with (`hardware.specs`); cpu is the machine at hand, measured, which is none for a recipe with
+    """What `aria plan` reckons with (`machine.specs`); cpu is the machine at hand, measured, which is none for a recipe with
     `training.use_gpu`. Changes no stage."""
     kernels: Literal["auto", "triton", "torch"] = "auto"
     """Which kernels training computes with; auto takes Triton's where there is a GPU for them."""

@@ -16,7 +16,7 @@ from aria_ray.config.schema import Augmentation
 from aria_ray.dataset.formats import is_written_otherwise, written_otherwise
 from aria_ray.dataset.slots import Values, spoken
 from aria_ray.dataset.templates import Frames, Template, stable_fraction
-from aria_ray.dataset.toolboxes import Variant
+from aria_ray.dataset.tool_lists import Variant
 
 _VARIANTS: dict[Augmentation, Variant] = {"masking": "masked", "tool_list": "extended"}
 MIN_TYPO_LETTERS = 5

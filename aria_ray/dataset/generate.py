@@ -23,13 +23,13 @@ from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
 from aria_ray.dataset.loading import configured_library
-from aria_ray.dataset.own_rows import read_source
 from aria_ray.dataset.quality import Quality, facts_of, sampled_share
 from aria_ray.dataset.rows import Row, Source, choose_templates
 from aria_ray.dataset.samples import Samples
+from aria_ray.dataset.user_rows import read_source
 from aria_ray.errors import AriaError, DataError
 
-Progress = Callable[[int, int], None]
+OnRows = Callable[[int, int], None]
 
 DATASET_FILE, QUALITY_FILE, SAMPLES_FILE, PARQUET_FOLDER = "final_dataset.jsonl", "quality.json", "SAMPLES.md", "parquet"
 ROWS_PER_BATCH = 256
@@ -60,7 +60,7 @@ SCHEMA = pa.schema(
 )
 
 
-def generate_dataset(config: DatasetConfig, out: Path, on_progress: Progress | None = None) -> None:
+def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | None = None) -> None:
     """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
     `on_progress` gets the rows done and the rows in all. Nothing appears unless every gate holds.

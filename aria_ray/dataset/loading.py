@@ -13,7 +13,6 @@ from pathlib import Path
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.catalogue import Actions, Domain, catalogue_tools
 from aria_ray.dataset.catalogue_intents import catalogue_intents
-from aria_ray.dataset.own_tools import own_intents, own_tools
 from aria_ray.dataset.slots import Values, Words, draw_values
 from aria_ray.dataset.templates import (
     CATEGORIES,
@@ -26,7 +25,8 @@ from aria_ray.dataset.templates import (
     fields_of,
     result_names,
 )
-from aria_ray.dataset.yaml_files import Place, YamlFile, read_yaml
+from aria_ray.dataset.user_tools import user_intents, user_tools
+from aria_ray.dataset.yaml_files import YamlFile, YamlPath, read_yaml
 from aria_ray.errors import DataError
 from aria_ray.tools import TOOLS, argument_problem, schema_problem, tool_definition
 
@@ -67,13 +67,13 @@ def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (),
     own: dict[str, ListedTool] = {}
     taken = {tool.definition["function"]["name"] for tool in ours.tools.values()}
     for source in tools:
-        for name, tool in own_tools(source).items():
+        for name, tool in user_tools(source).items():
             shown = tool.definition["function"]["name"]
             if shown in taken:
                 raise DataError(f"dataset.tools {source}: there is a tool {shown} already; give it another name")
             taken.add(shown)
             own[name] = tool
-    return Library((*ours.intents, *own_intents(own)), ours.frames, {**ours.tools, **own})
+    return Library((*ours.intents, *user_intents(own)), ours.frames, {**ours.tools, **own})
 
 
 def _narrowed(whole: Library, builtin_tools: Collection[str], catalogue: bool) -> Library:
@@ -161,7 +161,7 @@ class _Reader:
         file = read_yaml(path)
         domain: Domain = file.parse(Domain, file.root, ())
         for index, entity in enumerate(domain.entities):
-            place: Place = ("entities", index)
+            place: YamlPath = ("entities", index)
             alone = domain.model_copy(update={"entities": (entity,)})
             for name, tool in catalogue_tools(alone, actions).items():
                 if name in self.tools:
@@ -170,7 +170,7 @@ class _Reader:
             for category, intent in catalogue_intents(alone, actions):
                 self._add(file, place, category, intent)
 
-    def _add(self, file: YamlFile, place: Place, category: Category, intent: Intent) -> None:
+    def _add(self, file: YamlFile, place: YamlPath, category: Category, intent: Intent) -> None:
         _check_intent(file, place, intent, self._words, self.tools)
         _check_unique(file, place, intent, self._seen)
         self.intents.append((category, intent))
@@ -182,7 +182,7 @@ def _yaml_files(folder: Traversable) -> list[Traversable]:
     return sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
 
 
-def _check_intent(file: YamlFile, place: Place, intent: Intent, words: Words, tools: Mapping[str, ListedTool]) -> None:
+def _check_intent(file: YamlFile, place: YamlPath, intent: Intent, words: Words, tools: Mapping[str, ListedTool]) -> None:
     for key in ("listed", "without"):
         for index, name in enumerate(getattr(intent, key)):
             _check_tool(file, (*place, key, index), name, tools)
@@ -199,7 +199,7 @@ def _check_intent(file: YamlFile, place: Place, intent: Intent, words: Words, to
     _check_calls(file, (*place, "steps"), intent, values, tools)
 
 
-def _check_calls(file: YamlFile, place: Place, intent: Intent, values: Values, tools: Mapping[str, ListedTool]) -> None:
+def _check_calls(file: YamlFile, place: YamlPath, intent: Intent, values: Values, tools: Mapping[str, ListedTool]) -> None:
     done = 0
     for round_index, calls in enumerate(intent.steps):
         for index, call in enumerate(calls):
@@ -222,13 +222,13 @@ def _call_problem(name: str, arguments: Values, tools: Mapping[str, ListedTool])
     return schema_problem(tools[name].definition, arguments)
 
 
-def _check_tool(file: YamlFile, place: Place, name: str, tools: Mapping[str, ListedTool]) -> None:
+def _check_tool(file: YamlFile, place: YamlPath, name: str, tools: Mapping[str, ListedTool]) -> None:
     if name not in tools:
         near = difflib.get_close_matches(name, tools, n=5) or list(tools)[:5]
         file.refuse(place, f"unknown tool {name!r}; there are {len(tools)}, among them {', '.join(near)}")
 
 
-def _check_fields(file: YamlFile, place: Place, text: str, allowed: Iterable[str]) -> None:
+def _check_fields(file: YamlFile, place: YamlPath, text: str, allowed: Iterable[str]) -> None:
     try:
         unknown = [field for field in fields_of(text) if field not in allowed]
     except ValueError as error:
@@ -238,9 +238,9 @@ def _check_fields(file: YamlFile, place: Place, text: str, allowed: Iterable[str
         file.refuse(place, f"unknown slot {{{unknown[0]}}} in {text!r}; known here: {known}")
 
 
-def _check_unique(file: YamlFile, place: Place, intent: Intent, seen: dict[str, str]) -> None:
+def _check_unique(file: YamlFile, place: YamlPath, intent: Intent, seen: dict[str, str]) -> None:
     # The same sentence, its slots blanked, in two families could be trained on in one and tested in the other.
-    keys: list[tuple[Place, str]] = [(("name",), f"intent {intent.name!r}")]
+    keys: list[tuple[YamlPath, str]] = [(("name",), f"intent {intent.name!r}")]
     blanked = [re.sub(r"\{\w+\}", "{}", text.lower()) for text in intent.phrasings]
     keys += [(("phrasings", index), f"phrasing {text!r}") for index, text in enumerate(blanked)]
     for below, key in keys:

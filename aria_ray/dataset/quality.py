@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 from datasketch import MinHash, MinHashLSH
 
-from aria_ray.dataset.rows import CATEGORY_SHARES, OWN, SCENARIO_SHARES, Row
+from aria_ray.dataset.rows import CATEGORY_SHARES, SCENARIO_SHARES, USER_PREFIX, Row
 from aria_ray.dataset.templates import stable_fraction
 from aria_ray.errors import DataError
 from aria_ray.grammar import message_calls
@@ -97,7 +97,7 @@ class Quality:
         row_id, family = facts["id"], facts["columns"]["template_family"]
         if facts["problems"]:
             self.problems[row_id] = facts["problems"]
-        if not facts["columns"]["template_id"].startswith(OWN):  # the shares are those of the templates
+        if not facts["columns"]["template_id"].startswith(USER_PREFIX):  # the shares are those of the templates
             for column, counter in self.counts.items():
                 counter[str(facts["columns"][column])] += 1
         self.families.setdefault(facts["columns"]["split"], set()).add(family)
@@ -142,7 +142,7 @@ class Quality:
             "num_templates": len(self.templates),
             "num_families": {split: len(names) for split, names in sorted(self.families.items())},
             "num_intents_trained": len(
-                {family.rsplit("/", 1)[0] for family in self.families.get("train", ()) if not family.startswith(OWN)}
+                {family.rsplit("/", 1)[0] for family in self.families.get("train", ()) if not family.startswith(USER_PREFIX)}
             ),
             "num_tool_lists": len(self.tool_lists),
             "num_tools_called": len(self.tools_called),

@@ -10,16 +10,16 @@ from aria_ray.config.schema import Augmentation
 from aria_ray.dataset.augment import variant, wording
 from aria_ray.dataset.scenarios import converse, difficulty
 from aria_ray.dataset.slots import draw_values
-from aria_ray.dataset.templates import OWN_DOMAIN, Category, Intent, Library, Scenario, Split, Template, stable_fraction
-from aria_ray.dataset.toolboxes import Toolboxes
+from aria_ray.dataset.templates import USER_DOMAIN, Category, Intent, Library, Scenario, Split, Template, stable_fraction
+from aria_ray.dataset.tool_lists import ToolLists
 from aria_ray.errors import DataError
 
 Row = dict[str, Any]
 Key = TypeVar("Key")
 Origin = Literal["built-in", "catalogue", "own"]
-Kind = tuple[Category, Origin]
+TemplateKind = tuple[Category, Origin]
 
-OWN = "own/"
+USER_PREFIX = "own/"
 """How the template ids of conversations begin that come from files of the user."""
 MAX_DRAWS = 20
 """Times that values are drawn for a tool of the user until it takes them: what it refuses is not known from its schema."""
@@ -46,9 +46,9 @@ class Source:
         self.library = library
 
     @functools.cached_property
-    def toolboxes(self) -> Toolboxes:
+    def toolboxes(self) -> ToolLists:
         """Tool lists."""
-        return Toolboxes(self.library)
+        return ToolLists(self.library)
 
     def row(self, template_id: str, augmentation: Augmentation, turn: int, seed: int) -> Row:
         """The row of a base template under an augmentation; `turn` counts those of the same augmentation, from 0.
@@ -62,7 +62,7 @@ class Source:
         row_id = f"{template_id}/{augmentation}" + (f"-{turn}" if turn else "")
         rng = random.Random(f"{seed}:{row_id}")
         listing = self.toolboxes.choose(intent, variant(augmentation), rng)
-        for _ in range(MAX_DRAWS if intent.domain == OWN_DOMAIN else 1):
+        for _ in range(MAX_DRAWS if intent.domain == USER_DOMAIN else 1):
             values = draw_values(intent.slots, intent.pairs, self.library.words, rng)
             text = wording(template, values, augmentation, self.library.frames, rng)
             conversation = converse(intent, values, text, listing)
@@ -97,7 +97,7 @@ def choose_templates(
     """
     pools = _pools(library if num_intents is None else _with_fewer_intents(library, num_intents, seed), seed)
     chosen: list[Template] = []
-    carry: dict[Kind, float] = {}
+    carry: dict[TemplateKind, float] = {}
     for scenario, count in apportion(num_templates, SCENARIO_SHARES).items():
         kinds = {split: pools[scenario, split] for split in SPLIT_SHARES if pools.get((scenario, split))}
         wanted = apportion(count, {split: SPLIT_SHARES[split] for split in kinds})
@@ -141,7 +141,7 @@ def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Librar
     """
 
     def stays(intent: Intent) -> bool:
-        return intent.is_unseen or intent.domain == OWN_DOMAIN
+        return intent.is_unseen or intent.domain == USER_DOMAIN
 
     waiting: dict[Scenario, dict[Category, list[Intent]]] = {}
     ordered = sorted(library.intents, key=lambda item: stable_fraction(f"{seed}:intent:{item[1].name}"))
@@ -160,12 +160,12 @@ def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Librar
     return Library(intents, library.frames, library.tools)
 
 
-def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[Kind, list[Template]]]:
+def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[TemplateKind, list[Template]]]:
     """Families by scenario and split, then by kind, low numbers first: every intent comes once before any comes twice."""
     ranked: list[tuple[int, float, Template]] = [
         (family.number, stable_fraction(f"{seed}:{family.family}"), family) for family in library.families()
     ]
-    pools: dict[tuple[Scenario, Split], dict[Kind, list[Template]]] = {}
+    pools: dict[tuple[Scenario, Split], dict[TemplateKind, list[Template]]] = {}
     for _, _, family in sorted(ranked, key=lambda item: item[:2]):
         kinds = pools.setdefault((family.intent.scenario, family.split), {})
         kinds.setdefault((family.category, _origin(family.intent.domain)), []).append(family)
@@ -175,14 +175,14 @@ def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[Kin
 def _origin(domain: str) -> Origin:
     if not domain:
         return "built-in"
-    return "own" if domain == OWN_DOMAIN else "catalogue"
+    return "own" if domain == USER_DOMAIN else "catalogue"
 
 
 def _take(
-    kinds: Mapping[Kind, list[Template]],
+    kinds: Mapping[TemplateKind, list[Template]],
     wanted: int,
     catalogue_share: float,
-    carry: dict[Kind, float],
+    carry: dict[TemplateKind, float],
     library: Library,
     seed: int,
 ) -> list[Template]:

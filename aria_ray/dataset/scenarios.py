@@ -5,7 +5,7 @@ from typing import Any
 
 from aria_ray.dataset.slots import Values, spoken
 from aria_ray.dataset.templates import Intent, bind
-from aria_ray.dataset.toolboxes import Listing
+from aria_ray.dataset.tool_lists import Listing
 from aria_ray.grammar import (
     Call,
     Message,

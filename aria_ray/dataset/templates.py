@@ -25,7 +25,7 @@ CATEGORIES: tuple[Category, ...] = ("math", "text_processing", "reasoning", "con
 UNSEEN_TOOLS = ("median", "slugify", "number_to_base")
 UNSEEN_DOMAINS = ("library", "pets", "energy")
 """Held out: no training row calls or lists one of these tools, or a tool of one of these domains of the catalogue."""
-OWN_DOMAIN = "own"
+USER_DOMAIN = "own"
 """The domain of tools that the user brings."""
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from aria_ray.errors import DataError
 
-Place = tuple[int | str, ...]
+YamlPath = tuple[int | str, ...]
 """Keys and indices from the root of a file down to a node."""
 
 
@@ -21,7 +21,7 @@ class YamlFile:
     node: yaml.Node
     root: Any
 
-    def parse(self, model: type[Any], value: Any, place: Place) -> Any:
+    def parse(self, model: type[Any], value: Any, place: YamlPath) -> Any:
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -29,10 +29,10 @@ class YamlFile:
             where = ".".join(str(part) for part in first["loc"])
             self.refuse((*place, *first["loc"]), f"{where}: {first['msg']}".removeprefix(": "))
 
-    def refuse(self, place: Place, rule: str) -> NoReturn:
+    def refuse(self, place: YamlPath, rule: str) -> NoReturn:
         raise DataError(f"{self.name}:{self.line(place)}: {rule}")
 
-    def line(self, place: Place) -> int:
+    def line(self, place: YamlPath) -> int:
         """The line, from 1, of the deepest node on the way to a place."""
         node = self.node
         for part in place:

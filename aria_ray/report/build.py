@@ -13,9 +13,9 @@ import psutil
 
 from aria_ray.artifacts import package_versions, source_commit
 from aria_ray.config import RunConfig
+from aria_ray.intervals import median_interval
 from aria_ray.records import Manifest, Metric, Report, Status
-from aria_ray.validation.readiness import CONDITIONS, conditions, criteria, judge, readiness_percent, reasons, verdict
-from aria_ray.validation.statistics import median_interval
+from aria_ray.report.verdict import CONDITIONS, conditions, criteria, judge, readiness_percent, reasons, verdict
 
 
 def build_report(config: RunConfig, recipe: str, stages: Mapping[str, Manifest]) -> Report:

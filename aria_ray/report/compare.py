@@ -10,10 +10,10 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from aria_ray.errors import DataError
+from aria_ray.intervals import paired_difference
 from aria_ray.records import REPORT_SCHEMA_VERSION, Metric, Report
 from aria_ray.report.evidence import Facts, read_cases
-from aria_ray.validation.accuracy import NO_ANSWER
-from aria_ray.validation.statistics import paired_difference
+from aria_ray.validation.conversations import NO_ANSWER
 
 Judgement = Literal["beyond noise", "within noise", "unknown"]
 Interval = tuple[float, float]

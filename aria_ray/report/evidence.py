@@ -15,7 +15,7 @@ from aria_ray.artifacts import MANIFEST
 from aria_ray.records import Report
 
 STAGES = ("dataset", "training", "validation")
-OWN_ROWS = "own/"
+USER_PREFIX = "own/"
 """How `template_id` begins for rows that came from files of the user's own: the dataset's shares leave them out too."""
 
 Facts = Mapping[str, Any]
@@ -107,7 +107,7 @@ def _dataset(directory: Path) -> dict[str, Any]:
     if (directory / "parquet").is_dir():
         rows = ds.dataset(directory / "parquet", format="parquet")
         if {"scenario", "category", "template_id"} <= set(rows.schema.names):
-            table = rows.to_table(["scenario", "category"], filter=~pc.starts_with(pc.field("template_id"), OWN_ROWS))
+            table = rows.to_table(["scenario", "category"], filter=~pc.starts_with(pc.field("template_id"), USER_PREFIX))
             crossing.update(zip(table["scenario"].to_pylist(), table["category"].to_pylist(), strict=True))
     return {"rows": shares, "crossing": dict(crossing)}
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from aria_ray.records import Metric, Report
 from aria_ray.report import plots, serving_plots
 from aria_ray.report.evidence import STAGES, Evidence, Facts
-from aria_ray.validation.readiness import LOWER_IS_BETTER
+from aria_ray.report.verdict import LOWER_IS_BETTER
 
 MAX_CASES = 30
 MAX_CHARACTERS = 1000

@@ -71,7 +71,7 @@ class AppArgs(BaseModel):
     """What one request and one API key may ask for."""
     api_keys_file: str | None = None
     """File with the API keys, one a line, on the node where the application is built; besides those of ARIA_API_KEYS."""
-    canary: bool = True
+    self_check: bool = True
     """Whether an engine has to call a tool and to decline one, plain and streamed, before it takes requests."""
     accelerator: Literal["cpu", "gpu"]
     accelerator_type: str | None = None
@@ -111,7 +111,7 @@ def build_app(args: Mapping[str, Any]) -> serve.Application:
         llm.get_engine_config()
     except ValueError as error:
         raise ServingError(f"engine of '{checked.model}': {_one_line(error)}; see engine_kwargs in the Serve config") from None
-    engines = build_llm_deployment(llm, deployment_cls=Replica, bind_kwargs={"with_canary": checked.canary})
+    engines = build_llm_deployment(llm, deployment_cls=Replica, bind_kwargs={"with_self_check": checked.self_check})
     return (
         serve.deployment(Ingress)
         .options(
@@ -179,7 +179,7 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
             "max_surge_percent": args.replicas.surge_percent,
             "autoscaling_config": {
                 "min_replicas": args.replicas.min,
-                # One at first in any case: its canary is what says that a deployment is sound.
+                # One at first in any case: its self-check is what says that a deployment is sound.
                 "initial_replicas": max(1, args.replicas.min),
                 "max_replicas": args.replicas.max,
                 "target_ongoing_requests": args.replicas.target_ongoing_requests,

@@ -28,8 +28,8 @@ from ray import serve
 import aria_ray
 from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
-from aria_ray.hardware.amd import check_gpus_counted
 from aria_ray.records import Endpoint
+from aria_ray.rocm.visibility import check_gpus_counted
 from aria_ray.serving.app import IMPORT_PATH, build_app, check_args, parse_args
 from aria_ray.serving.keys import check_reachable, read_keys
 
@@ -46,7 +46,7 @@ _ENGINE_ERROR = re.compile(r"^\((?:Worker|EngineCore)[^)]*\) ERROR [^\]]*\] ([\w
 _PACKAGE = Path(aria_ray.__file__).parent
 BASE_CHAT_TEMPLATE = _PACKAGE / "base_chat_template.jinja"
 
-Progress = Callable[[str], None]
+OnProgress = Callable[[str], None]
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def serve_model(
     model: Path,
     served_name: str = "aria",
     base: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Iterator[Endpoint]:
     """Serve the model in a directory for as long as the block runs.
 
@@ -204,7 +204,7 @@ def _read(config: ServingConfig, model: Path, served_name: str, base: bool) -> t
     tree = read_config(config.file)
     args = dict(tree["applications"][0]["args"])
     args |= {"model": str(model.absolute()), "served_name": served_name}
-    args["canary"] = args.get("canary", True) and config.canary and not base
+    args["self_check"] = args.get("self_check", True) and config.self_check and not base
     if base:
         args["chat_template"] = str(BASE_CHAT_TEMPLATE)
         args["engine_kwargs"] = {
@@ -257,7 +257,7 @@ def _deploy(options: dict[str, Any], args: dict[str, Any]) -> None:
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
 
 
-def _wait_running(deadline: _Deadline, report: Progress) -> None:
+def _wait_running(deadline: _Deadline, report: OnProgress) -> None:
     """Until Ray Serve says RUNNING; a deployment that failed is an error at once."""
     last, reported_s = "", -REPORT_EVERY_S
     while True:

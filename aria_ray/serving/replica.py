@@ -12,7 +12,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from aria_ray import grammar
 from aria_ray.errors import ServingError
-from aria_ray.serving import canary
+from aria_ray.serving import self_check
 
 WATCH_S = 1.0
 
@@ -20,19 +20,19 @@ logger = logging.getLogger("ray.serve")
 
 
 class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so the base is Any
-    """vLLM's engine, with a canary or without."""
+    """vLLM's engine, with a self-check or without."""
 
     # Ray Serve LLM's constructor is a coroutine, which Serve awaits; mypy knows no such thing.
-    async def __init__(self, llm_config: LLMConfig, *, with_canary: bool, **options: Any) -> None:  # type: ignore[misc]
+    async def __init__(self, llm_config: LLMConfig, *, with_self_check: bool, **options: Any) -> None:  # type: ignore[misc]
         """Start the engine."""
-        self._with_canary = with_canary
+        self._with_self_check = with_self_check
         await super().__init__(llm_config, **options)
 
     async def start(self) -> None:
         """Start the engine, and raise ServingError if it does not answer as it must."""
         await super().start()
-        if self._with_canary:
-            canary.check(await asyncio.gather(*(self._message(body) for body in canary.requests())))
+        if self._with_self_check:
+            self_check.check(await asyncio.gather(*(self._message(body) for body in self_check.requests())))
         self._watch = asyncio.create_task(self._go_with_engine())
 
     async def _message(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -43,10 +43,10 @@ class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so t
             if hasattr(part, "choices"):
                 return dict(part.choices[0].message.model_dump())
             if not isinstance(part, list):
-                raise ServingError(f"canary: the engine answered with an error: {str(part)[:300]}")
+                raise ServingError(f"self-check: the engine answered with an error: {str(part)[:300]}")
             for event in part:
                 if not isinstance(event, str):
-                    raise ServingError(f"canary: the engine answered with an error: {str(event)[:300]}")
+                    raise ServingError(f"self-check: the engine answered with an error: {str(event)[:300]}")
                 streamed.add(event)
         return streamed.message()
 

@@ -23,7 +23,7 @@ TILE_ROWS = 128
 
 
 @dataclass(frozen=True)
-class Tile:
+class AttentionTile:
     """Consecutive rows of the attention matrix, and the columns that they need."""
 
     start: int
@@ -56,7 +56,7 @@ def block_mask(subtree_end: Tensor) -> BlockMask:
     return create_block_mask(sees, 1, None, length, length, device=subtree_end.device.type)
 
 
-def tiles(pack: Pack, dtype: torch.dtype, device: torch.device) -> tuple[Tile, ...]:
+def tiles(pack: Pack, dtype: torch.dtype, device: torch.device) -> tuple[AttentionTile, ...]:
     """The rows of a pack in tiles, each with the columns that any of its rows may look at."""
     sees = pack.attention_mask
     made = []
@@ -65,7 +65,7 @@ def tiles(pack: Pack, dtype: torch.dtype, device: torch.device) -> tuple[Tile, .
         columns = sees[start:end].any(dim=0).nonzero()[:, 0]
         mask = torch.zeros(end - start, len(columns), dtype=dtype)
         mask.masked_fill_(~sees[start:end, columns], float("-inf"))
-        made.append(Tile(start, end, columns.to(device), mask.to(device)))
+        made.append(AttentionTile(start, end, columns.to(device), mask.to(device)))
     return tuple(made)
 
 
@@ -76,7 +76,7 @@ def tiled_attention(
     value: Tensor,  # (B, K, T, D)
     _attention_mask: None,
     *,
-    tiles: tuple[Tile, ...],
+    tiles: tuple[AttentionTile, ...],
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention in the signature of transformers' attention functions; the result is (B, T, A, D)."""

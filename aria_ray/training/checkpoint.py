@@ -24,7 +24,7 @@ NUM_NEWEST = 2
 
 
 @dataclass(frozen=True)
-class Progress:
+class CurriculumState:
     """Where training stands: the next step to take is `step` of `stage`."""
 
     stage: int = 0
@@ -46,7 +46,7 @@ class Progress:
     transitions: tuple[dict[str, Any], ...] = field(default=())
     """What each finished attempt at a stage came to."""
 
-    def after(self, transition: dict[str, Any], retry: bool) -> "Progress":
+    def after(self, transition: dict[str, Any], retry: bool) -> "CurriculumState":
         """The progress at the start of the next stage, or of this one's next attempt, with this end recorded."""
         return replace(
             self,
@@ -79,7 +79,7 @@ class Checkpoints:
             raise TrainingError(f"the best checkpoint is damaged: {damage}; delete {self._folder.parent} to train again")
         return self.path(name)
 
-    def save(self, progress: Progress, write_state: Callable[[Path], None]) -> str:
+    def save(self, progress: CurriculumState, write_state: Callable[[Path], None]) -> str:
         """Write a checkpoint, remove those that are of no more use, and return the new one's name.
 
         `write_state` gets an empty folder for what training holds beside its progress.
@@ -109,10 +109,10 @@ class Checkpoints:
         self._prune()
         return name
 
-    def progress(self, name: str) -> Progress:
+    def progress(self, name: str) -> CurriculumState:
         """How far training had come."""
         stored = json.loads((self.path(name) / PROGRESS).read_text(encoding="utf-8"))
-        return Progress(**{**stored, "transitions": tuple(stored["transitions"])})
+        return CurriculumState(**{**stored, "transitions": tuple(stored["transitions"])})
 
     def newest(self) -> str | None:
         """Name of the newest checkpoint that is as it was written; None if there is none."""
@@ -162,7 +162,7 @@ def checkpoint_name(total_steps: int) -> str:
     return f"step-{total_steps:08d}"
 
 
-def _seal(folder: Path, progress: Progress) -> None:
+def _seal(folder: Path, progress: CurriculumState) -> None:
     """Add the progress and the hashes of all files, and have everything on disk."""
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -15,7 +15,7 @@ from aria_ray.errors import TrainingError
 from aria_ray.training.batch import Pack, halves
 from aria_ray.training.curriculum import Evaluation
 from aria_ray.training.model import hidden_states, logits, trainable_parameters
-from aria_ray.training.settings import SumOverWorkers
+from aria_ray.training.worker_args import SumOverWorkers
 
 MAX_GRADIENT_NORM = 1.0
 LOGIT_ROWS = 256

@@ -9,7 +9,7 @@ import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor
 
-from aria_ray.hardware.kernels.choice import Kernels
+from aria_ray.kernels.choice import Kernels
 
 
 class MergedLoraLinear(Linear):
@@ -29,7 +29,7 @@ class MergedLoraLinear(Linear):
 
 
 class FusedLoraLinear(Linear):
-    """PEFT's LoRA layer with the low-rank product in the epilogue of the large one (`hardware.kernels.lora`).
+    """PEFT's LoRA layer with the low-rank product in the epilogue of the large one (`kernels.lora`).
 
     The same function and gradients up to rounding: PEFT's keeps A and B in float32 beside weights in bfloat16 and computes
     x A^T in float32 from a copy of x; here they are rounded to the type of x for the products, which add up in float32.
@@ -39,7 +39,7 @@ class FusedLoraLinear(Linear):
         """(..., T, I) to (..., T, O)."""
         if not _is_plain(self):
             return super().forward(x, *args, **kwargs)
-        from aria_ray.hardware.kernels.lora import LoraLinear  # imports Triton, which a processor may be without
+        from aria_ray.kernels.lora import LoraLinear  # imports Triton, which a processor may be without
 
         fused: Tensor = LoraLinear.apply(x, *_weights_and_scale(self))
         return fused

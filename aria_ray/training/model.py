@@ -18,7 +18,7 @@ from aria_ray.artifacts import write_json
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
-from aria_ray.hardware.kernels.choice import Kernels
+from aria_ray.kernels.choice import Kernels
 from aria_ray.training.attention import attention_arguments
 from aria_ray.training.batch import Pack
 from aria_ray.training.lora import LAYERS

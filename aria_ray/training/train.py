@@ -26,14 +26,14 @@ from torch import Tensor
 from aria_ray.artifacts import write_json
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
-from aria_ray.hardware.amd import TRAIN_WORKER_ENV, check_gpus_counted
-from aria_ray.hardware.environment import training_env
-from aria_ray.hardware.flops import LlamaShape, lora_step_flops
-from aria_ray.hardware.gpus import pci_address
-from aria_ray.hardware.kernels.choice import Kernels
-from aria_ray.training.checkpoint import Checkpoints, Progress
-from aria_ray.training.follow import following, parsed
-from aria_ray.training.settings import ADAPTER, CHECKPOINTS, LOG, Place, Settings
+from aria_ray.kernels.choice import Kernels
+from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.rocm.settings import training_env
+from aria_ray.rocm.visibility import TRAIN_WORKER_ENV, check_gpus_counted
+from aria_ray.telemetry.gpus import pci_address
+from aria_ray.training.checkpoint import Checkpoints, CurriculumState
+from aria_ray.training.tail_log import following, parsed
+from aria_ray.training.worker_args import ADAPTER, CHECKPOINTS, LOG, WorkerArgs, WorkerRank
 
 ERROR = "error.txt"
 MAX_FAILURES = 5
@@ -63,7 +63,7 @@ def train_curriculum(
         TrainingError: the configuration, the data or the loss forbid going on.
     """
     out = out.resolve()
-    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=out, kernels=kernels)
+    settings = WorkerArgs(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=out, kernels=kernels)
     (out / ERROR).unlink(missing_ok=True)
     shutil.rmtree(out / CHECKPOINTS / RAY_FOLDER, ignore_errors=True)  # of a run that was cut off: the checkpoints say it all
     _check_resources(config)
@@ -115,7 +115,7 @@ def full_finetuning_peak_gib(config: TrainingConfig, dtype: str, base: Path, dat
 
     Really run, for two steps in a process of its own: memory is at its peak after the optimizer's first step.
     """
-    settings = Settings(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=Path(os.devnull))
+    settings = WorkerArgs(config=config, dtype=dtype, base=base, dataset=dataset.resolve(), out=Path(os.devnull))
     actor = ray.remote(num_cpus=config.cpus_per_worker)(_FullFinetuning).remote()
     try:
         return float(ray.get(actor.peak_gib.remote(settings)))
@@ -161,7 +161,7 @@ def _use_nodes_interface() -> None:
 class _FullFinetuning:
     """An actor, because an actor has a process to itself."""
 
-    def peak_gib(self, settings: Settings) -> float:
+    def peak_gib(self, settings: WorkerArgs) -> float:
         from aria_ray.training.attention import use_prefix_tree_attention
         from aria_ray.training.curriculum import stage_packs
         from aria_ray.training.loop import train_step
@@ -183,11 +183,11 @@ def _train_worker(loop_config: Mapping[str, Any]) -> None:
     # Imported by the workers alone: Ray Train's controller loads this function too, and needs no model library for it.
     from aria_ray.training.worker import Worker
 
-    settings: Settings = loop_config["settings"]
+    settings: WorkerArgs = loop_config["settings"]
     if (settings.out / ERROR).exists():
         return
     context = ray.train.get_context()
-    place = Place(context.get_world_rank(), context.get_world_size(), _sum_over_workers)
+    place = WorkerRank(context.get_world_rank(), context.get_world_size(), _sum_over_workers)
     try:
         if settings.config.use_gpu:
             write_json(settings.out / CHECKPOINTS / RAY_FOLDER / f"{GPU}{place.rank}", _own_gpu())
@@ -238,7 +238,7 @@ def _events(log: Path) -> list[dict[str, Any]]:
     return list(events.values())
 
 
-def _curriculum(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
+def _curriculum(last: CurriculumState, events: list[dict[str, Any]]) -> dict[str, Any]:
     """What happened, without the single steps, which are in the log."""
     return {
         "transitions": last.transitions,
@@ -247,7 +247,7 @@ def _curriculum(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _facts(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
+def _facts(last: CurriculumState, events: list[dict[str, Any]]) -> dict[str, Any]:
     steps = [event for event in events if event["event"] == "step"]
     return {
         "transitions": last.transitions,
@@ -262,7 +262,7 @@ def _facts(last: Progress, events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _flops_per_s(config: TrainingConfig, base: Path, events: list[dict[str, Any]]) -> float | None:
-    """Operations a second that the steps of one worker came to, on average (`hardware.flops`).
+    """Operations a second that the steps of one worker came to, on average (`machine.flops`).
 
     None for a run that was begun by a version that did not write down what a step works on.
     """

@@ -17,20 +17,20 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerBase
 
 from aria_ray.errors import TrainingError
+from aria_ray.training.adapter_state import gather_state, restore_state, write_state
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, dealt, group_turns, halves, pack, weightless
-from aria_ray.training.checkpoint import Checkpoints, Progress, checkpoint_name
+from aria_ray.training.checkpoint import Checkpoints, CurriculumState, checkpoint_name
 from aria_ray.training.curriculum import Evaluation, GateResult, gate, hardest, stage_packs, stage_steps
-from aria_ray.training.follow import end_torn_line
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.schedule import learning_rate
-from aria_ray.training.settings import CHECKPOINTS, LOG, TENSORBOARD, Place, Settings
 from aria_ray.training.shard import shard
-from aria_ray.training.state import gather_state, restore_state, write_state
+from aria_ray.training.tail_log import end_torn_line
 from aria_ray.training.tokens import TurnTokens, encode_rows
+from aria_ray.training.worker_args import CHECKPOINTS, LOG, TENSORBOARD, WorkerArgs, WorkerRank
 
-Report = Callable[[dict[str, Any]], None]
+ReportMetrics = Callable[[dict[str, Any]], None]
 """Hands the metrics of an evaluation to Ray Train; every worker calls it."""
 RETRY_RATE = 0.5
 """What a failed gate's retry multiplies the stage's learning rate with."""
@@ -58,7 +58,7 @@ def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, ma
 class Worker:
     """A model in training: the state that lives from the first step to the last."""
 
-    def __init__(self, settings: Settings, place: Place, report: Report) -> None:
+    def __init__(self, settings: WorkerArgs, place: WorkerRank, report: ReportMetrics) -> None:
         self.settings, self.config, self.place, self.report = settings, settings.config, place, report
         self.checkpoints = Checkpoints(settings.out / CHECKPOINTS)
         if place.rank == 0:
@@ -79,7 +79,7 @@ class Worker:
             self.plots = SummaryWriter(str(settings.out / TENSORBOARD), purge_step=self.progress.total_steps + 1)
         self.model.train()
 
-    def run(self) -> Progress:
+    def run(self) -> CurriculumState:
         """Every stage that is left."""
         steps = stage_steps(self.config)
         self._check_gate()  # a run that is taken up again stands before the same closed gate
@@ -96,7 +96,7 @@ class Worker:
         fused = self.config.parallelism == "ddp"  # one pass over memory instead of ten; not for sharded tensors on a processor
         return torch.optim.AdamW([{"params": group} for group in groups if group], weight_decay=0.0, fused=fused)
 
-    def _resumed(self) -> Progress:
+    def _resumed(self) -> CurriculumState:
         """Take up the newest whole checkpoint. The first worker chooses, so that all take the same."""
         chosen = torch.tensor(-1.0, device=self.model.device)
         if self.place.rank == 0:
@@ -108,7 +108,7 @@ class Worker:
             chosen += 1
         total_steps = int(self.place.sum_over_workers(chosen))
         if total_steps < 0:
-            return Progress()
+            return CurriculumState()
         name = checkpoint_name(total_steps)
         restore_state(self.checkpoints.path(name), self.model, self.optimizer)
         return self.checkpoints.progress(name)

@@ -10,13 +10,13 @@ from typing import Any
 
 from aria_ray.config.schema import ValidationConfig
 from aria_ray.errors import DataError
-from aria_ray.hardware.flops import LlamaShape
-from aria_ray.hardware.peaks import measure_peaks
-from aria_ray.hardware.roofline import decode_bounds
+from aria_ray.machine.flops import LlamaShape
+from aria_ray.machine.peaks import measure_peaks
+from aria_ray.machine.roofline import decode_bounds
 from aria_ray.records import Endpoint
-from aria_ray.validation.accuracy import CaseResult
-from aria_ray.validation.validate import (
-    Progress,
+from aria_ray.validation.conversations import CaseResult
+from aria_ray.validation.measure import (
+    OnProgress,
     compare_models,
     measure_bfcl,
     measure_quality,
@@ -26,14 +26,14 @@ from aria_ray.validation.validate import (
     summarise,
 )
 
-Stage = Callable[[str], AbstractContextManager[Progress]]
+ShowStage = Callable[[str], AbstractContextManager[OnProgress]]
 """Shows a title, and the progress of what runs in its block."""
 
 
 class Proof:
     """The measurements of the validation stage, of one endpoint or another."""
 
-    def __init__(self, config: ValidationConfig, rows: Path, directory: Path, stage: Stage) -> None:
+    def __init__(self, config: ValidationConfig, rows: Path, directory: Path, stage: ShowStage) -> None:
         self.config, self.directory, self.stage = config, directory, stage
         self.cases = read_cases(rows, "test", self.config.num_cases)
         if not self.cases:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aria_ray.hardware.kernels.lora import LoraLinear
+from aria_ray.kernels.lora import LoraLinear
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 

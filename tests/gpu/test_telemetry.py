@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aria_ray.hardware.gpus import find_gpus
+from aria_ray.telemetry.gpus import find_gpus
 from aria_ray.training.train import _own_gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]

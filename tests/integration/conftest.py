@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from aria_ray.config.schema import ModelConfig
-from aria_ray.serving import canary
-from aria_ray.training.base import prepare_base
+from aria_ray.serving import self_check
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_model, load_tokenizer
 
 PORTS = range(20_000, 32_000)
@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def drilled_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model after it has learnt the two answers of the canary by heart, and nothing else."""
+    """The tiny model after it has learnt the two answers of the self-check by heart, and nothing else."""
     tokenizer = load_tokenizer(model)
     drilled = load_model(model, tokenizer, "float32").train()
     replies = (
@@ -58,7 +58,7 @@ def drilled_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         {"reasoning_content": "ask: opposite; function: none; reason: no tool needed", "content": "Cold."},
     )
     batch = []
-    for body, reply in zip(canary.requests()[::2], replies, strict=True):
+    for body, reply in zip(self_check.requests()[::2], replies, strict=True):
         messages = [*body["messages"], {"role": "assistant", **reply}]
         prompt = tokenizer.apply_chat_template(messages[:1], tools=body["tools"], tokenize=False, add_generation_prompt=True)
         text = tokenizer.apply_chat_template(messages, tools=body["tools"], tokenize=False).removesuffix("\n")

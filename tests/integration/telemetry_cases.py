@@ -9,11 +9,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from aria_ray.hardware import node_telemetry
-from aria_ray.hardware.gpus import GpuReading
-from aria_ray.hardware.node_telemetry import NodeGauges, NodeSamplers, seen, watching
-from aria_ray.hardware.telemetry import Sampler
-from aria_ray.hardware.timeline import Sample
+from aria_ray.telemetry import cluster as cluster_telemetry
+from aria_ray.telemetry.cluster import NodeGauges, NodeSamplers, seen, watching
+from aria_ray.telemetry.gpus import GpuReading
+from aria_ray.telemetry.sampler import Sampler
+from aria_ray.telemetry.timeline import Sample
 
 pytestmark = pytest.mark.integration
 
@@ -109,11 +109,11 @@ def samplers():
 
 
 def test_a_node_without_work_is_left_so_that_it_can_be_given_back(cluster, monkeypatch):
-    monkeypatch.setattr(node_telemetry, "REST_S", 1.0)
+    monkeypatch.setattr(cluster_telemetry, "REST_S", 1.0)
     joined = cluster.add_node(num_cpus=1, resources={"work": 1})
     with watching(cluster=True) as watch:
         wait_until(lambda: watch.timelines, "the head's sampler says nothing")
-        time.sleep(2 * node_telemetry.GATHER_S)
+        time.sleep(2 * cluster_telemetry.GATHER_S)
         assert len(samplers()) == len(watch.timelines) == 1, "a node that never had work is sampled"
         worker = Work.remote()
         address = ray.get(worker.here.remote())

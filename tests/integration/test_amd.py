@@ -1,4 +1,4 @@
-"""Real Ray on a node whose two AMD GPUs are a fake `amdsmi`: what is wrong there, and what `hardware.amd` does about it.
+"""Real Ray on a node whose two AMD GPUs are a fake `amdsmi`: what is wrong there, and what `rocm.visibility` does about it.
 
 Each of Ray's faults has a test that shows it, which fails when Ray mends it.
 """
@@ -15,7 +15,7 @@ import yaml
 
 from aria_ray.config.load import load_config
 from aria_ray.errors import AriaError
-from aria_ray.hardware.amd import check_environment, check_gpus_counted
+from aria_ray.rocm.visibility import check_environment, check_gpus_counted
 from aria_ray.serving.app import llm_config, parse_args
 
 pytestmark = pytest.mark.integration
@@ -69,7 +69,7 @@ TRAIN = (
 import ray.train, ray.train.torch
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from aria_ray.hardware.amd import TRAIN_WORKER_ENV
+from aria_ray.rocm.visibility import TRAIN_WORKER_ENV
 
 def look(loop_config):
     context = ray.train.get_context()
@@ -187,7 +187,9 @@ def test_without_amdsmi_ray_counts_no_gpu_and_we_say_so(tmp_path, kfd):
 
 
 def test_ray_cannot_be_imported_with_rocr_visible_devices_and_we_say_so_first(tmp_path, kfd):
-    code = "import os, pathlib, sys, aria_ray.hardware.amd as amd; amd.check_environment(os.environ, pathlib.Path(sys.argv[2]))"
+    code = (
+        "import os, pathlib, sys, aria_ray.rocm.visibility as amd; amd.check_environment(os.environ, pathlib.Path(sys.argv[2]))"
+    )
     fake = fake_amdsmi(0x74A1)
     imported = on_node(fake, "import ray", tmp_path, ROCR_VISIBLE_DEVICES="0")
     assert "RuntimeError: Please use HIP_VISIBLE_DEVICES instead of ROCR_VISIBLE_DEVICES" in imported.stderr

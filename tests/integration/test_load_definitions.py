@@ -15,10 +15,10 @@ from fake_endpoint import Behaviour, fake_endpoint
 
 from aria_ray.config.schema import ModelConfig
 from aria_ray.records import Endpoint
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
-from aria_ray.validation.latency import Slo, summarise
-from aria_ray.validation.load import Load, measure_load
+from aria_ray.validation.load.generator import Load, measure_load
+from aria_ray.validation.load.latency import Slo, summarise
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from trl import SFTConfig, SFTTrainer
 from aria_ray.config.schema import DatasetConfig, ModelConfig
 from aria_ray.dataset import generate
 from aria_ray.dataset.rows import SCENARIO_SHARES
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_model, load_tokenizer
 
 pytestmark = pytest.mark.integration

@@ -210,12 +210,12 @@ def test_an_interrupt_takes_everything_down(finished):
         probe.bind(("127.0.0.1", port))
 
 
-def test_a_model_that_fails_its_canary_is_not_served(finished):
+def test_a_model_that_fails_its_self_check_is_not_served(finished):
     """Random weights cannot call a tool."""
     out, port, _ = finished
-    done = aria("serve", "smoke", "--out", out, f"serving.port={port}", "serving.canary=true")
+    done = aria("serve", "smoke", "--out", out, f"serving.port={port}", "serving.self_check=true")
     assert done.returncode == 2
-    assert "canary: " in done.stderr.splitlines()[-1]
+    assert "self-check: " in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

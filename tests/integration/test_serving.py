@@ -1,7 +1,7 @@
 """A real endpoint on a real local Ray: a driver process serves a tiny model, then is interrupted.
 
-The model knows the two answers of the canary by heart, so the endpoint comes up only if its engine's canary passes. What else
-it says means nothing: a grammar and a logit bias decide what it says where a test needs a certain form.
+The model knows the two answers of the self-check by heart, so the endpoint comes up only if the self-check passes. Its other
+answers mean nothing: a grammar and a logit bias decide them where a test needs a certain form.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from served import KEYS, QUESTION, Served, processes_of, serving
 from aria_ray import grammar
 from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
-from aria_ray.serving import canary
+from aria_ray.serving import self_check
 from aria_ray.serving.deploy import serve_model
 from aria_ray.serving.ingress import NoAnswer, first_within
 
@@ -72,7 +72,7 @@ def test_models(served: Served) -> None:
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 def test_what_the_model_knows_comes_as_thought_call_and_answer(served: Served, stream: bool) -> None:
     for body, thought, calls, content in zip(
-        canary.requests()[::2],
+        self_check.requests()[::2],
         ("ask: percentage; function: percent_of; args: 15, 80", "ask: opposite; function: none; reason: no tool needed"),
         ((grammar.Call("percent_of", {"percent": 15, "value": 80}),), ()),
         ("", "Cold."),

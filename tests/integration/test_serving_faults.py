@@ -28,7 +28,7 @@ Outcome = Reply | StreamTiming | RequestFailure
 def served(model: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Served]:
     replicas = {"min": 1, "max": 2, "target_ongoing_requests": 2 * AT_ONCE + 2, "upscale_delay_s": 1, "downscale_delay_s": 3}
     folder = tmp_path_factory.mktemp("driver")
-    with serving(model, folder, free_port(), free_port(), replicas=replicas, canary=False) as endpoint:
+    with serving(model, folder, free_port(), free_port(), replicas=replicas, self_check=False) as endpoint:
         yield endpoint
 
 

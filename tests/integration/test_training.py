@@ -26,7 +26,7 @@ from pathlib import Path
 import ray
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import TrainingConfig
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.train import train_curriculum
 ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
 base = prepare_base(ModelConfig(source="random:tiny"))

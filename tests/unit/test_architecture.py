@@ -14,11 +14,13 @@ PACKAGE = ROOT / "aria_ray"
 LAYERS = (
     {"errors"},
     {"records"},
-    {"artifacts"},
+    {"artifacts", "intervals"},
     {"grammar"},
     {"tools"},
     {"config"},
-    {"hardware"},
+    {"machine"},
+    {"kernels", "rocm", "telemetry"},
+    {"planning"},
     {"dataset", "training", "serving", "validation"},
     {"report", "terminal", "chat"},
     {"pipeline"},
@@ -68,7 +70,7 @@ def test_only_the_rim_imports_ray():
         )
     }
     serving = {f"serving/{name}.py" for name in ("app", "deploy", "ingress", "replica", "local_model")}
-    rim = {"dataset/generate.py", "training/train.py", "hardware/node_telemetry.py", *serving}
+    rim = {"dataset/generate.py", "training/train.py", "telemetry/cluster.py", *serving}
     assert users == {*rim, "pipeline.py", "doctor.py"}
 
 

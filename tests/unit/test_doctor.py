@@ -9,7 +9,7 @@ import pytest
 from aria_ray import doctor
 from aria_ray.config import RunConfig, load_config
 from aria_ray.doctor import Finding
-from aria_ray.hardware.environment import serving_env, training_env
+from aria_ray.rocm.settings import serving_env, training_env
 
 GOOD = {
     "ray": "2.60.0",

@@ -7,9 +7,9 @@ import pytest
 import synthetic_run
 
 from aria_ray.errors import DataError
+from aria_ray.intervals import paired_difference, wilson_interval
 from aria_ray.records import Metric, Report
 from aria_ray.report.compare import compare, difference_interval, render_comparison
-from aria_ray.validation.statistics import paired_difference, wilson_interval
 
 
 @pytest.fixture

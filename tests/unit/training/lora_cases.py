@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aria_ray.hardware.kernels import lora
+from aria_ray.kernels import lora
 from aria_ray.training.lora import FusedLoraLinear
 from aria_ray.training.model import trainable_parameters
 

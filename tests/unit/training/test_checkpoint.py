@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from aria_ray.errors import TrainingError
-from aria_ray.training.checkpoint import Checkpoints, Progress, checkpoint_name
+from aria_ray.training.checkpoint import Checkpoints, CurriculumState, checkpoint_name
 
 
 def write_state(folder):
@@ -20,7 +20,7 @@ def write_state(folder):
 
 
 def at(steps, best=None):
-    return Progress(stage=1, step=3, total_steps=steps, best_loss=0.5, best_checkpoint=best and checkpoint_name(best))
+    return CurriculumState(stage=1, step=3, total_steps=steps, best_loss=0.5, best_checkpoint=best and checkpoint_name(best))
 
 
 @pytest.fixture
@@ -94,12 +94,12 @@ def test_a_disk_that_is_full_leaves_the_earlier_checkpoints(checkpoints):
 import resource, signal
 from pathlib import Path
 from aria_ray.errors import TrainingError
-from aria_ray.training.checkpoint import Checkpoints, Progress
+from aria_ray.training.checkpoint import Checkpoints, CurriculumState
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 try:
     Checkpoints(Path({str(checkpoints.path("."))!r})).save(
-        Progress(total_steps=2), lambda folder: (folder / "weights").write_bytes(b"w" * 1000)
+        CurriculumState(total_steps=2), lambda folder: (folder / "weights").write_bytes(b"w" * 1000)
     )
 except TrainingError as error:
     print(error)

@@ -10,7 +10,7 @@ import torch
 
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import LoraConfig
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.lora import FusedLoraLinear, MergedLoraLinear
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer
 

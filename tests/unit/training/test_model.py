@@ -9,7 +9,8 @@ import torch
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
-from aria_ray.training.base import prepare_base
+from aria_ray.training.adapter_state import gather_state, restore_state, write_state
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.batch import pack
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import (
@@ -22,7 +23,6 @@ from aria_ray.training.model import (
     trainable_parameters,
     write_merged,
 )
-from aria_ray.training.state import gather_state, restore_state, write_state
 from aria_ray.training.tokens import TurnTokens
 
 BASE = ModelConfig(source="random:tiny")

@@ -5,7 +5,7 @@ import pytest
 from aria_ray.config import ModelConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, Call, answer_message, thought_for_calls, thought_without_call, tool_call_message
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
 from aria_ray.training.tokens import encode_row
 

@@ -11,12 +11,12 @@ from aria_ray.config.schema import LoraConfig, TrainingConfig
 from aria_ray.dataset.loading import library
 from aria_ray.dataset.rows import Source, choose_templates
 from aria_ray.errors import TrainingError
-from aria_ray.training.base import prepare_base
+from aria_ray.training.base_model import prepare_base
 from aria_ray.training.lora import FusedLoraLinear
 from aria_ray.training.model import trainable_parameters
-from aria_ray.training.settings import Place, Settings
 from aria_ray.training.train import _events
 from aria_ray.training.worker import Worker
+from aria_ray.training.worker_args import WorkerArgs, WorkerRank
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def settings(dataset, folder, **changes):
     values = {"num_steps": 8, "tokens_per_step": 1500, "max_tokens": 1500, "learning_rate": 3e-3, "evaluations_per_stage": 1}
     values |= {"evaluation_examples": 4, "lora": LoraConfig(rank=2), "gate_retries": 0}
     folder.mkdir(exist_ok=True)
-    return Settings(
+    return WorkerArgs(
         TrainingConfig(**{**values, **changes}), "float32", prepare_base(ModelConfig(source="random:tiny")), dataset, folder
     )
 
@@ -50,7 +50,7 @@ def train(dataset, folder, kill_at=None, **changes):
         if len(reports) == kill_at:
             raise Killed
 
-    worker = Worker(settings(dataset, folder, **changes), Place(0, 1, lambda tensor: tensor), report)
+    worker = Worker(settings(dataset, folder, **changes), WorkerRank(0, 1, lambda tensor: tensor), report)
     try:
         worker.run()
     except Killed:
@@ -90,7 +90,7 @@ def _but_memory(progress):
 def test_the_kernels_that_were_chosen_train_the_same_adapter_but_for_rounding(dataset, tmp_path):
     """On a processor the library computes for them."""
     chosen = replace(settings(dataset, tmp_path / "chosen"), kernels="triton")
-    worker = Worker(chosen, Place(0, 1, lambda tensor: tensor), lambda _metrics: None)
+    worker = Worker(chosen, WorkerRank(0, 1, lambda tensor: tensor), lambda _metrics: None)
     assert sum(isinstance(module, FusedLoraLinear) for module in worker.model.modules()) == 14
     worker.run()
     train(dataset, tmp_path / "torch")

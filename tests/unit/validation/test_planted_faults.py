@@ -11,7 +11,7 @@ from aria_ray.grammar import Call, answer_message, thought_for_calls, thought_wi
 from aria_ray.records import Manifest
 from aria_ray.report import build_report, render_text
 from aria_ray.tools import TOOLS, tool_definition
-from aria_ray.validation import validate
+from aria_ray.validation import measure
 from aria_ray.validation.proof import Proof
 
 TOOL = tool_definition(TOOLS["multiply"])
@@ -134,7 +134,7 @@ def test_a_slow_server(tmp_path):
 
 
 def test_a_server_that_dies_half_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(validate, "RETRY_S", 0.0)
+    monkeypatch.setattr(measure, "RETRY_S", 0.0)
     figures, _ = prove(
         tmp_path,
         Behaviour(ttft_s=0.01, gap_s=0.01, tokens=16, error_at=range(60, 10**9), message=right),

@@ -1,0 +1,1 @@
+"""What a recipe needs of a machine and what it can expect there, before anything is booked (`aria plan`)."""

@@ -1,0 +1,196 @@
+"""What training and serving hold in memory at their peak, by part, from the sizes alone.
+
+Reckoned as this project computes: one packed row at a time, base weights in the model's type, adapter and optimizer in float32,
+logits of 256 positions at a time. Left out, and unmeasured on GPUs: the driver's context, libraries' workspaces, fragments.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aria_ray.errors import AriaError
+from aria_ray.machine.roofline import Precision
+from aria_ray.planning.model_sizes import ModelSize
+
+GIB = 2**30
+TYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
+LOGIT_ROWS = 256
+"""Positions whose logits are there at a time (`training.loop`)."""
+GATHERED_LAYERS = 2
+"""Decoder layers that FSDP2 has whole at a time: the one at work, and the next one, which it fetches meanwhile."""
+UTILIZATION = 0.9
+"""Share of a GPU's memory that the engine takes (`gpu_memory_utilization` in the Serve files)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device, by part, and how many there are."""
+
+    part_bytes: Mapping[str, float]
+    capacity_bytes: float
+
+    @property
+    def total_bytes(self) -> float:
+        """Of all parts."""
+        return sum(self.part_bytes.values())
+
+    @property
+    def free_bytes(self) -> float:
+        """What is left; below zero what is missing."""
+        return self.capacity_bytes - self.total_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether the parts fit."""
+        return self.free_bytes >= 0
+
+
+@dataclass(frozen=True)
+class TrainingWork:
+    """What one worker trains on, and how."""
+
+    row_tokens: int
+    """Of the longest packed row."""
+    dtype: str
+    rank: int
+    target_modules: Collection[str]
+    num_workers: int = 1
+    parallelism: Literal["ddp", "fsdp"] = "ddp"
+    kernels: Literal["triton", "torch"] = "torch"
+
+
+def lora_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -> Memory:
+    """Training a LoRA adapter: the base weights frozen, and 16 bytes for each parameter of the adapter.
+
+    PEFT keeps an adapter in float32 whatever the base is in; it has a gradient and two averages (AdamW, arXiv 1711.05101) of
+    the same type. DDP has all of it on every worker, and the gradients once more as one flat tensor to sum over the workers.
+    FSDP2 has a part of each decoder layer, adapter included, on every worker (the optimizer's part as in ZeRO, arXiv
+    1910.02054), embeddings and head whole, and two layers gathered.
+    """
+    size = TYPE_BYTES[work.dtype]
+    adapter = 4 * model.adapter_weights(work.rank, work.target_modules)
+    layers, tables = size * model.linear_weights, size * (model.num_parameters - model.linear_weights)
+    share = 1 if work.parallelism == "ddp" else work.num_workers
+    parts = {
+        "base weights": layers / share + tables,
+        "adapter": adapter / share,
+        "gradients": adapter / share,
+        "optimizer": 2 * adapter / share,
+        "gradients, flat": adapter if share == 1 else 0.0,
+        "gathered layers": 0.0 if share == 1 else GATHERED_LAYERS * (layers + adapter) / model.shape.num_layers,
+        "activations": _activations(model, work, lora_layer_bytes(model, work)),
+        "logits": _logits(model, work),
+    }
+    return _without_empty(parts, capacity_bytes)
+
+
+def full_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -> Memory:
+    """Training every weight with AdamW on one device: 16 bytes for each, and the rows' activations.
+
+    In float32 these are weight, gradient and two averages, and the gradients once more as one flat tensor, as for LoRA. In
+    bfloat16 the usual mixed precision: weight and gradient in 16 bits, a copy of the weight and two averages in 32 (ZeRO,
+    arXiv 1910.02054, section 3.1). The project's own baseline keeps the averages in the model's type: half of that.
+    """
+    size = TYPE_BYTES[work.dtype]
+    number = model.num_parameters
+    parts = {
+        "weights": size * number,
+        "gradients": size * number,
+        "optimizer": 8 * number if size == 4 else 12 * number,
+        "gradients, flat": size * number if size == 4 else 0.0,
+        "activations": _activations(model, work, full_layer_bytes(model, work)),
+        "logits": _logits(model, work),
+    }
+    return _without_empty(parts, capacity_bytes)
+
+
+def lora_layer_bytes(model: ModelSize, work: TrainingWork) -> float:
+    """Bytes that one decoder layer keeps of each token for the backward pass, with a LoRA adapter.
+
+    Inputs of the norms and of the linear layers, queries, keys, values and their result, and three tensors of the MLP; the
+    norms' inputs always in float32. With the torch kernels in bfloat16, which are PEFT's own, each adapted layer has a float32
+    copy of its input and of the low-rank product; with Triton's the product alone, in bfloat16; in float32 neither.
+    """
+    shape, size = model.shape, TYPE_BYTES[work.dtype]
+    layers, targets = shape.linear_layers, set(work.target_modules)
+    queries, keys = layers["q_proj"][1], layers["k_proj"][1]
+    common = 4 * 2 * shape.hidden_size + 4 * (shape.num_heads + 2)  # norms' inputs; log-sums of attention, norms' scales
+    attention, inner = 2 * queries + 2 * keys, 3 * shape.intermediate_size
+    if size < 4 and work.kernels == "torch":
+        copied = sum(layers[name][0] for name in targets)
+        return common + size * (attention + inner) + 4 * (copied + work.rank * len(targets))
+    groups = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}, {"down_proj"})  # o_proj's is attention's result
+    inputs = sum(layers[min(group)][0] for group in groups if group & targets)
+    thin = work.rank * len(targets) if work.kernels == "triton" else 0
+    return common + size * (attention + inner + inputs + thin)
+
+
+def full_layer_bytes(model: ModelSize, work: TrainingWork) -> float:
+    """Bytes that one decoder layer keeps of each token for the backward pass, when every weight is trained.
+
+    As for LoRA in float32, with the norms' results before their weights; the inputs of the norms always in float32.
+    """
+    shape, size = model.shape, TYPE_BYTES[work.dtype]
+    queries, keys = shape.linear_layers["q_proj"][1], shape.linear_layers["k_proj"][1]
+    kept = 4 * shape.hidden_size + 2 * queries + 2 * keys + 4 * shape.intermediate_size
+    return 4 * 2 * shape.hidden_size + size * kept + 4 * (shape.num_heads + 2)
+
+
+def _without_empty(parts: Mapping[str, float], capacity_bytes: float) -> Memory:
+    return Memory({name: part for name, part in parts.items() if part}, capacity_bytes)
+
+
+def _activations(model: ModelSize, work: TrainingWork, layer_bytes: float) -> float:
+    """Of a row: every layer's, all of which is kept, and the last norm's input."""
+    return work.row_tokens * (model.shape.num_layers * layer_bytes + 4 * model.shape.hidden_size)
+
+
+def _logits(model: ModelSize, work: TrainingWork) -> float:
+    """Of one chunk of positions, backward: log-probabilities and two gradients in float32, and one in the model's type."""
+    size = TYPE_BYTES[work.dtype]
+    rows = min(LOGIT_ROWS, work.row_tokens)
+    return float(rows * model.shape.vocabulary_size * (12 + (size if size < 4 else 0)))
+
+
+def serving_weight_bytes(model: ModelSize, precision: Precision) -> float:
+    """Of linear layers, embedding and output head, and norms, which stay in the head's type."""
+    rest = model.num_parameters - model.linear_weights
+    return float(model.linear_weights * precision.linear_bytes + rest * precision.head_bytes)
+
+
+def kv_bytes_per_token(model: ModelSize, precision: Precision) -> int:
+    """Keys and values of one token in all layers."""
+    return model.kv_values_per_token * precision.kv_bytes
+
+
+def serving(
+    model: ModelSize, precision: Precision, *, streams: int, context_tokens: int, batched_tokens: int, capacity_bytes: float
+) -> Memory:
+    """One engine with so many streams, each at its longest.
+
+    `batched_tokens` are the most that one step computes (vLLM's `max_num_batched_tokens`): their residual stream, and gate and
+    up of one MLP, in the head's type, are the reserve, with the logits of every stream in float32. `capacity_bytes` is what the
+    engine may take of the device.
+
+    Raises:
+        AriaError: a number is below one.
+    """
+    if min(streams, context_tokens, batched_tokens) < 1:
+        raise AriaError(
+            f"streams ({streams}), context ({context_tokens}) and batched tokens ({batched_tokens}) must be 1 or more"
+        )
+    shape = model.shape
+    kept = 2 * shape.hidden_size + 2 * shape.intermediate_size
+    reserve = batched_tokens * kept * precision.head_bytes + 4 * streams * shape.vocabulary_size
+    parts = {
+        "weights": serving_weight_bytes(model, precision),
+        "keys and values": float(streams * context_tokens * kv_bytes_per_token(model, precision)),
+        "activations, reserve": float(reserve),
+    }
+    return Memory(parts, capacity_bytes)
+
+
+def most_streams(model: ModelSize, precision: Precision, *, context_tokens: float, capacity_bytes: float) -> int:
+    """Streams of that mean context whose keys and values fit beside the weights; 0 if the weights alone do not."""
+    left = capacity_bytes - serving_weight_bytes(model, precision)
+    return max(0, int(left / (context_tokens * kv_bytes_per_token(model, precision))))

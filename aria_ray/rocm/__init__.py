@@ -1,0 +1,1 @@
+"""What AMD GPUs need: which GPUs a process sees, and ROCm's settings."""

@@ -1,0 +1,199 @@
+"""What machines did over time, and what it comes to: shares and peaks of a span, a few words for a person, `telemetry.json`."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from aria_ray.telemetry.gpus import GpuReading
+
+Span = tuple[float, float]
+"""From second to second of what was sampled, both ends in it."""
+ALWAYS = (-math.inf, math.inf)
+MAX_MOMENTS = 1800
+"""Of a cluster's series: a picture shows 120, and eight nodes of eight GPUs fill 15 MB with these."""
+STALE_S = 20.0
+"""Without a sample for so long behind the others, a node is not there any more, or has no work."""
+LEAST_STEP_S = 2.0
+"""Twice the time between two samples, so that each moment of a cluster's series has one of every node that is there."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One machine at one moment."""
+
+    t_s: float
+    """Seconds since sampling began."""
+    cpu_share: float | None
+    """Busy share of all cores since the sample before, 0 to 1; None in the first."""
+    memory_gib: float
+    gpus: tuple[GpuReading, ...] = ()
+
+
+@dataclass
+class Timeline:
+    """The samples of one machine so far."""
+
+    node: str
+    """Its address, as Ray knows it; empty for a machine without Ray."""
+    cores: int
+    library: str | None
+    """What its GPUs are read by; None where there are none."""
+    gpu_names: tuple[str, ...]
+    samples: list[Sample] = field(default_factory=list)
+    gpu_addresses: tuple[str | None, ...] = ()
+    """On the PCI bus, of each GPU; None what is not told."""
+
+    def within(self, span: Span) -> list[Sample]:
+        """The samples of a span."""
+        return [sample for sample in self.samples if span[0] <= sample.t_s <= span[1]]
+
+
+def mean_cpu_share(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float | None:
+    """Mean busy share of the cores of all machines, each core counting once; None where nothing was sampled."""
+    means = [(timeline.cores, _mean(sample.cpu_share for sample in timeline.within(span))) for timeline in timelines]
+    known = [(cores, mean) for cores, mean in means if mean is not None]
+    return sum(cores * mean for cores, mean in known) / sum(cores for cores, _ in known) if known else None
+
+
+def mean_gpu_share(
+    timelines: Iterable[Timeline], span: Span = ALWAYS, only: Sequence[tuple[str, str]] | None = None
+) -> float | None:
+    """Mean busy share of the GPUs of all machines, or `only` of those, each by its node and PCI address.
+
+    None where no GPU told any, and where not as many were sampled as are asked for: an address is not known, or stands for the
+    parts that one GPU was split into.
+    """
+    chosen = [
+        (timeline, index)
+        for timeline in timelines
+        for index in range(len(timeline.gpu_names))
+        if only is None or (timeline.node, timeline.gpu_addresses[index]) in only
+    ]
+    if only is not None and len(chosen) != len(only):
+        return None
+    return _mean(_mean(sample.gpus[index].busy_share for sample in timeline.within(span)) for timeline, index in chosen)
+
+
+def peak_gpu_memory_gib(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float | None:
+    """The most memory that was taken of one GPU, by whomever; None where no GPU told any."""
+    readings = (gpu for timeline in timelines for sample in timeline.within(span) for gpu in sample.gpus)
+    return max((gpu.memory_gib for gpu in readings if gpu.memory_gib is not None), default=None)
+
+
+def in_words(timelines: Sequence[Timeline]) -> str:
+    """The newest samples for the line of progress: `cpu 92 %, gpu 81 %, 412 W`; what is not told is left out.
+
+    Shares are means over all machines; the power is that of one GPU on average.
+    """
+    last = [timeline.samples[-1] for timeline in timelines if timeline.samples]
+    latest_s = max((sample.t_s for sample in last), default=0.0)
+    newest = [sample for sample in last if sample.t_s >= latest_s - STALE_S]
+    gpus = [gpu for sample in newest for gpu in sample.gpus]
+    cpu, gpu = _mean(sample.cpu_share for sample in newest), _mean(each.busy_share for each in gpus)
+    watts = _mean(each.power_w for each in gpus)
+    words = [
+        *([f"cpu {cpu:.0%}".replace("%", " %")] if cpu is not None else []),
+        *([f"gpu {gpu:.0%}".replace("%", " %")] if gpu is not None else []),
+        *([f"{watts:.0f} W"] if watts is not None else []),
+    ]
+    return ", ".join(words)
+
+
+def machine_series(timeline: Timeline, marks: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """All samples of one machine, as the content of `telemetry.json`; `marks` say what began at which second."""
+    samples = timeline.samples
+    return {
+        "source": _source([timeline]),
+        "t_s": [round(sample.t_s, 2) for sample in samples],
+        "cpu_share": [_rounded(sample.cpu_share) for sample in samples],
+        "memory_gib": [_rounded(sample.memory_gib) for sample in samples],
+        "gpus": [
+            {"name": name, **_gpu_columns([[sample.gpus[index]] for sample in samples])}
+            for index, name in enumerate(timeline.gpu_names)
+        ],
+        "marks": _marks(marks),
+    }
+
+
+def cluster_series(timelines: Sequence[Timeline], marks: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """The samples of all nodes at common moments, as the content of `telemetry.json`.
+
+    The columns of one machine are there too, so that who reads those can read this: `cpu_share` is the mean over the cores of
+    all nodes, `memory_gib` the sum over the nodes, `gpus` lists those of all nodes, each with its `node`. `nodes` has the first
+    two for each node. A value is the mean of the samples since the moment before; null where a node was not there (any more).
+    """
+    end_s = max((sample.t_s for timeline in timelines for sample in timeline.samples), default=0.0)
+    step_s = max(LEAST_STEP_S, end_s / MAX_MOMENTS)
+    num_moments = math.ceil(end_s / step_s)
+    cells = [_cells(timeline, step_s, num_moments) for timeline in timelines]
+    cpu = [_columns(each, lambda sample: sample.cpu_share) for each in cells]
+    memory = [_columns(each, lambda sample: sample.memory_gib) for each in cells]
+    return {
+        "source": _source(timelines),
+        "t_s": [round(step_s * (index + 1), 2) for index in range(num_moments)],
+        "cpu_share": [_rounded(_weighted(moment, timelines)) for moment in zip(*cpu, strict=True)],
+        "memory_gib": [_rounded(_sum(moment)) for moment in zip(*memory, strict=True)],
+        "gpus": [
+            {"node": timeline.node, "name": name, **_gpu_columns([[sample.gpus[index] for sample in cell] for cell in each])}
+            for timeline, each in zip(timelines, cells, strict=True)
+            for index, name in enumerate(timeline.gpu_names)
+        ],
+        "nodes": [
+            {
+                "node": timeline.node,
+                "cores": timeline.cores,
+                "cpu_share": [_rounded(share) for share in shares],
+                "memory_gib": [_rounded(gib) for gib in gibs],
+            }
+            for timeline, shares, gibs in zip(timelines, cpu, memory, strict=True)
+        ],
+        "marks": _marks(marks),
+    }
+
+
+def _cells(timeline: Timeline, step_s: float, num_moments: int) -> list[list[Sample]]:
+    """The samples in each of the steps."""
+    cells: dict[int, list[Sample]] = defaultdict(list)
+    for sample in timeline.samples:
+        cells[min(max(0, int(sample.t_s / step_s)), num_moments - 1)].append(sample)
+    return [cells[index] for index in range(num_moments)]
+
+
+def _columns(cells: Sequence[Sequence[Sample]], value: Callable[[Sample], float | None]) -> list[float | None]:
+    return [_mean(value(sample) for sample in cell) for cell in cells]
+
+
+def _gpu_columns(cells: Sequence[Sequence[GpuReading]]) -> dict[str, list[float | None]]:
+    """The readings of one GPU at each moment, by what is read."""
+    names = ("busy_share", "memory_busy_share", "memory_gib", "power_w")
+    return {name: [_rounded(_mean(getattr(reading, name) for reading in cell)) for cell in cells] for name in names}
+
+
+def _weighted(shares: Sequence[float | None], timelines: Sequence[Timeline]) -> float | None:
+    known = [(timeline.cores, share) for timeline, share in zip(timelines, shares, strict=True) if share is not None]
+    return sum(cores * share for cores, share in known) / sum(cores for cores, _ in known) if known else None
+
+
+def _source(timelines: Iterable[Timeline]) -> str:
+    return ", ".join(["psutil", *sorted({timeline.library for timeline in timelines if timeline.library})])
+
+
+def _marks(marks: Sequence[tuple[float, str]]) -> list[list[Any]]:
+    return [[round(moment, 2), what] for moment, what in marks]
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,224 @@
+"""The Berkeley Function Calling Leaderboard (BFCL) against a live endpoint: questions and right answers that are not ours.
+
+Questions and answers are the data files of the package `bfcl-eval`; its code and its dependencies are not used. They are put as
+the leaderboard puts them to models that take OpenAI's tools, with two differences: a parameter of type `any` has no type in
+the schema (there: string), and an answer without a call is right only if it is a text (there: also if it is empty, or a call
+that cannot be read, so that gibberish gets 100 % on irrelevance).
+
+Four categories of one turn: `simple_python` (one function, one call), `multiple` (two to four functions, one call), `parallel`
+(one function, several calls), `irrelevance` (a function that cannot help: no call).
+"""
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aria_ray.errors import DataError
+from aria_ray.grammar import MARKERS, ToolDefinition, message_calls
+from aria_ray.intervals import wilson_interval
+from aria_ray.validation.bfcl.checker import PYTHON_TYPES, PossibleCall, calls_problem, openai_name
+from aria_ray.validation.client import Client, RequestFailure
+from aria_ray.validation.conversations import choose_cases
+
+IRRELEVANCE = "irrelevance"
+POSITIVE_CATEGORIES = ("simple_python", "multiple", "parallel")
+"""A call is expected."""
+CATEGORIES = (*POSITIVE_CATEGORIES, IRRELEVANCE)
+MAX_TOKENS = 256
+
+INSTALL = "pip install --no-deps bfcl-eval==2026.3.23"
+"""Without its dependencies: they pin numpy 1.26 and bring a dozen vendors' clients, and only the data files are read."""
+_FILE_PREFIX = "BFCL_v4_"
+_JSON_TYPES = {"dict": "object", "float": "number", "tuple": "array"}
+_LANGUAGE_NOTE = " Note that the provided function is in Python 3 syntax."
+_FLOAT_NOTE = " This is a float type value."
+"""The leaderboard ends descriptions with these."""
+
+Outcome = Literal["correct", "wrong", "request_failed"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of the leaderboard."""
+
+    id: str
+    category: str
+    messages: tuple[dict[str, Any], ...]
+    functions: tuple[dict[str, Any], ...]
+    """The functions' documents as they are in the data, with the leaderboard's own types."""
+    tools: tuple[ToolDefinition, ...]
+    """The same, as OpenAI's tools."""
+    possible_answer: tuple[PossibleCall, ...]
+    """The calls that are right, see `bfcl_checker`; none in category irrelevance."""
+
+
+@dataclass(frozen=True)
+class BfclResult:
+    """What became of one question."""
+
+    id: str
+    category: str
+    outcome: Outcome
+    detail: str
+    """What is wrong, or why the request failed."""
+    called: tuple[dict[str, Any], ...] = ()
+    """Name and arguments of each call, as the endpoint gave them: arguments are JSON text that need not be valid."""
+    answer: str = ""
+
+
+def read_questions(category: str, num: int) -> list[Question]:
+    """A random sample of `num` questions of a category, the same one each time; all of them where there are fewer.
+
+    Raises:
+        DataError: the package bfcl-eval is not installed, holds other files, or has no such category.
+    """
+    if category not in CATEGORIES:
+        raise DataError(f"BFCL category {category!r} must be one of {', '.join(CATEGORIES)}")
+    data = _data_folder()
+    rows = choose_cases(_read_lines(data / f"{_FILE_PREFIX}{category}.json"), num)
+    answers = {}
+    if category in POSITIVE_CATEGORIES:
+        lines = _read_lines(data / "possible_answer" / f"{_FILE_PREFIX}{category}.json")
+        answers = {line["id"]: line["ground_truth"] for line in lines}
+    return [_question(category, row, answers.get(row["id"], ())) for row in rows]
+
+
+def openai_tool(function: Mapping[str, Any]) -> ToolDefinition:
+    """A function's document as OpenAI's tool: JSON Schema types, no dots in its name, the leaderboard's notes.
+
+    Raises:
+        DataError: a parameter has a type that the leaderboard does not document.
+    """
+    return {
+        "type": "function",
+        "function": {
+            "name": openai_name(function["name"]),
+            "description": function["description"] + _LANGUAGE_NOTE,
+            "parameters": _json_schema(function["parameters"]),
+        },
+    }
+
+
+async def run_bfcl(
+    client: Client, questions: Sequence[Question], concurrency: int, on_case: Callable[[BfclResult], None]
+) -> list[BfclResult]:
+    """Every question, `concurrency` at a time, in the order given, decoded greedily; `on_case` gets each result as it comes."""
+    free = asyncio.Semaphore(concurrency)
+
+    async def one(question: Question) -> BfclResult:
+        async with free:
+            reply = await client.chat(list(question.messages), tools=list(question.tools), temperature=0, max_tokens=MAX_TOKENS)
+        if isinstance(reply, RequestFailure):
+            result = BfclResult(question.id, question.category, "request_failed", reply.reason)
+        else:
+            result = judge(question, reply.message)
+        on_case(result)
+        return result
+
+    return list(await asyncio.gather(*(one(question) for question in questions)))
+
+
+def judge(question: Question, message: Mapping[str, Any]) -> BfclResult:
+    """Whether an assistant message in OpenAI's shape answers a question rightly."""
+    items, text = message.get("tool_calls") or (), message.get("content") or ""
+    if question.category == IRRELEVANCE:
+        problem = _text_problem(text) if not items else f"{len(items)} calls, not 0"
+    else:
+        problem = _calls_problem(question, message)
+    return BfclResult(
+        id=question.id,
+        category=question.category,
+        outcome="correct" if problem is None else "wrong",
+        detail=problem or "",
+        called=tuple(item.get("function") or {} for item in items),
+        answer=text,
+    )
+
+
+def summarise(results: Sequence[BfclResult]) -> dict[str, dict[str, Any]]:
+    """Share of right answers by category, with its 95 % interval (Wilson), over the requests that did not fail.
+
+    A share that cannot be told is None and has a `reason`: every request of the category failed, or it is irrelevance and no
+    question that needs a call was answered. A model that never calls is right on irrelevance each time, so that share says
+    nothing alone.
+    """
+    groups = {name: [result.outcome for result in results if result.category == name] for name in CATEGORIES}
+    shares = {name: _share(outcomes) for name, outcomes in groups.items() if outcomes}
+    if IRRELEVANCE in shares and not any(shares[name]["cases"] for name in POSITIVE_CATEGORIES if name in shares):
+        reason = "irrelevance alone says nothing, and no question that needs a call was answered"
+        shares[IRRELEVANCE] = {**shares[IRRELEVANCE], "value": None, "interval": None, "reason": reason}
+    return shares
+
+
+def as_json(result: BfclResult) -> str:
+    """One line of a file of results."""
+    return json.dumps(asdict(result), ensure_ascii=False)
+
+
+def _data_folder() -> Path:
+    # Found, not imported: importing the package's modules makes folders and reads the settings of a dozen vendors' clients.
+    spec = importlib.util.find_spec("bfcl_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(f"package bfcl_eval is not installed; BFCL's questions are its data files: {INSTALL}")
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise DataError(f"package bfcl_eval has no file {path}; a release that has it: {INSTALL}") from None
+
+
+def _question(category: str, row: Mapping[str, Any], possible: Sequence[PossibleCall]) -> Question:
+    functions = tuple(row["function"])
+    tools = tuple(openai_tool(function) for function in functions)
+    # Questions of these categories have one turn.
+    return Question(row["id"], category, tuple(row["question"][0]), functions, tools, tuple(possible))
+
+
+def _json_schema(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter's document as JSON Schema, with all that is in it."""
+    kind = document["type"]
+    if kind not in PYTHON_TYPES:
+        raise DataError(
+            f"type {kind!r} in BFCL's data must be one of {', '.join(PYTHON_TYPES)}; a release that is so: {INSTALL}"
+        )
+    schema = dict(document)
+    if kind == "any":
+        del schema["type"]
+    else:
+        schema["type"] = _JSON_TYPES.get(kind, kind)
+    if kind == "float" and "description" in document:
+        schema |= {"format": "float", "description": document["description"] + _FLOAT_NOTE}
+    if "properties" in document:
+        schema["properties"] = {name: _json_schema(field) for name, field in document["properties"].items()}
+    if "items" in document:
+        schema["items"] = _json_schema(document["items"])
+    return schema
+
+
+def _calls_problem(question: Question, message: Mapping[str, Any]) -> str | None:
+    try:
+        calls = message_calls(message)
+    except (ValueError, TypeError, KeyError) as error:
+        return f"a call cannot be read: {type(error).__name__}: {error}"
+    return calls_problem(question.functions, question.possible_answer, calls)
+
+
+def _text_problem(text: str) -> str | None:
+    if not text.strip():
+        return "neither a call nor a text"
+    marker = next((marker for marker in MARKERS if marker in text), None)
+    return None if marker is None else f"{marker} in the text"
+
+
+def _share(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    answered, right = len(outcomes) - outcomes.count("request_failed"), outcomes.count("correct")
+    if not answered:
+        return {"value": None, "cases": 0, "interval": None, "reason": f"all {len(outcomes)} requests failed"}
+    return {"value": right / answered, "cases": answered, "interval": wilson_interval(right, answered)}

@@ -1,0 +1,1 @@
+"""Load on an endpoint: requests from processes of their own, and what their timings say."""

@@ -1,0 +1,54 @@
+"""Whether an endpoint stays what it was at first: spread and drift of throughput, growth of memory, failures."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aria_ray.intervals import deviation_interval, relative_trend
+from aria_ray.validation.load.generator import Load, LoadResult, prompts
+from aria_ray.validation.load.latency import coefficient_of_variation, window_rates
+
+NUM_WINDOWS = 12
+"""Of the sustained load; the first, which holds the ramp-up, is left out."""
+_GOLDEN = 0.618034
+
+
+def sustained_load(cases: Sequence[Mapping[str, Any]], output_tokens: int, concurrency: int, duration_s: float) -> Load:
+    """`concurrency` streams for `duration_s`, whose answers are of 0.5 to 1.5 times `output_tokens`, evenly spread.
+
+    With answers of one length all streams would read their prompts at the same time and answer at the same time: throughput
+    would swing between nothing and all (a coefficient of variation of 0.5 was seen) on the steadiest engine.
+    """
+    bodies = prompts(cases, output_tokens)
+    varied = tuple(
+        {**body, "max_tokens": max(2, round(output_tokens * (0.5 + index * _GOLDEN % 1)))} for index, body in enumerate(bodies)
+    )
+    return Load(requests=varied, concurrency=concurrency, duration_s=duration_s)
+
+
+def summarise_stability(result: LoadResult, duration_s: float, memory_gib: Sequence[float]) -> dict[str, Any]:
+    """The facts of a sustained load; `memory_gib` is that of the serving processes, at equal times through it.
+
+    Drift is the rise of a straight line through the windows' rates from first to last, as a share of their mean, with its 95 %
+    interval; growth is the same of the memory. Failures are told apart and are in no rate. Nothing is told of a rate where the
+    client was the limit.
+    """
+    rates = [] if result.client_limited else window_rates(result, duration_s, NUM_WINDOWS)
+    spread = deviation_interval(rates[1:])
+    drift, growth = relative_trend(rates[1:]), relative_trend(memory_gib)
+    return {
+        "duration_s": duration_s,
+        "window_s": duration_s / NUM_WINDOWS,
+        "rates": rates,
+        "cv": coefficient_of_variation(rates),
+        "cv_interval": [side / statistics.mean(rates[1:]) for side in spread] if spread and any(rates[1:]) else None,
+        "drift_share": drift[0] if drift else None,
+        "drift_interval": drift[1:] if drift else None,
+        "memory_gib": list(memory_gib),
+        "memory_growth_share": growth[0] if growth else None,
+        "memory_growth_interval": growth[1:] if growth else None,
+        "requests": len(result.results),
+        "failures": len(result.failures),
+        "reasons": sorted({failure.reason for failure in result.failures})[:5],
+        "client_limited": result.client_limited,
+    }

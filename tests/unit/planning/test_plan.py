@@ -1,0 +1,150 @@
+"""The plan of whole recipes: which hardware it reckons with, what it refuses, what it recommends and assumes."""
+
+import json
+import os
+from dataclasses import asdict
+
+import pytest
+
+from aria_ray.config import load_config
+from aria_ray.errors import AriaError
+from aria_ray.machine.peaks import Peaks
+from aria_ray.machine.specs import MI300X
+from aria_ray.pipeline import fingerprints
+from aria_ray.planning import plan as planning
+from aria_ray.planning.plan import find_hardware
+
+
+@pytest.mark.parametrize(
+    ("recipe", "hardware"), [("mi300x", "mi300x"), ("h100", "h100"), ("laptop", "cpu"), ("smoke", "mi300x")]
+)
+def test_every_recipe_has_json(recipe, hardware, made):
+    read = json.loads(json.dumps(asdict(made(recipe, hardware)), allow_nan=False))
+    assert read["targets"][0]["verdict"]
+    assert read["hardware_sources"]["memory_bytes_per_s"]
+
+
+def test_hardware_is_found_by_name_and_else_the_recipes():
+    recipe = load_config("mi300x")
+    for name in (None, "MI300X"):
+        found = find_hardware(name, recipe)
+        assert found.engine is found.worker is MI300X
+    for name in ("tpu", ""):
+        with pytest.raises(AriaError, match=f"hardware '{name}' must be one of"):
+            find_hardware(name, recipe)
+
+
+def test_a_recipe_for_gpus_that_names_none_is_not_planned_for_this_processor():
+    with pytest.raises(AriaError, match=r"hardware.accelerator \(cpu\) must be a GPU where training.use_gpu is true"):
+        find_hardware(None, load_config("laptop", ["training.use_gpu=true"]))
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    """A machine of two cores whose peaks are known: a fake for the measurement, which takes seconds and all of the machine."""
+    asked = []
+
+    def peaks(threads):
+        asked.append(threads)
+        return Peaks(threads, gemm_flops_per_s=100e9 * threads, copy_bytes_per_s=15e9 if threads == 1 else 20e9)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(planning, "measure_peaks", peaks)
+    return asked
+
+
+def test_a_worker_has_the_threads_of_the_recipe_and_an_engine_the_machine(two_cores):
+    found = find_hardware("cpu", load_config("laptop", ["training.cpus_per_worker=1"]))
+    assert two_cores == [2, 1]
+    assert (found.engine.compute_units, found.engine.peak_flops_per_s["fp32"]) == (2, 200e9)
+    assert (found.worker.compute_units, found.worker.peak_flops_per_s["fp32"]) == (1, 100e9)
+    assert found.worker.memory_bytes_per_s == 15e9
+    assert found.worker.memory_gb == found.engine.memory_gb
+
+
+@pytest.mark.parametrize(("cpus", "measured"), [(1, [2, 1]), (2, [2])])
+def test_workers_on_a_processor_share_its_cores_and_its_memory(cpus, measured, two_cores):
+    shared = ["training.num_workers=2", "training.tokens_per_step=1024", f"training.cpus_per_worker={cpus}"]
+    config = load_config("laptop", shared)
+    found = find_hardware("cpu", config)
+    assert two_cores == measured
+    assert found.worker.peak_flops_per_s["fp32"] == 100e9
+    assert found.worker.memory_bytes_per_s == 10e9
+    assert found.worker.memory_gb == pytest.approx(found.engine.memory_gb / 2)
+    made = planning.plan("laptop", config, found)
+    assert made.num_devices == 1
+    assert made.training_memory["LoRA"].capacity_gib == pytest.approx(made.serving_memory["fp32"].capacity_gib / 2)
+    assert any(line.startswith("a training worker (of 2) has its part") for line in made.assumptions)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_two_workers_on_one_processor_are_bound_as_one_is():
+    one, two = (
+        planning.plan("laptop", config, find_hardware("cpu", config)).training
+        for config in (
+            load_config("laptop", ["training.tokens_per_step=1024"]),
+            load_config("laptop", ["training.tokens_per_step=1024", "training.num_workers=2", "training.cpus_per_worker=1"]),
+        )
+    )
+    assert two.bound_tokens_per_s == pytest.approx(one.bound_tokens_per_s, rel=0.01)
+
+
+def test_a_processor_has_a_peak_in_float32_alone(made):
+    with pytest.raises(AriaError, match=r"model.dtype \(bfloat16\) must be float32 on a processor"):
+        made("mi300x", "cpu")
+    assert {row.precision for row in made("mi300x", "cpu", "model.dtype=float32").decoding} == {"fp32"}
+
+
+@pytest.mark.parametrize("load", [0, -1, float("nan"), float("inf"), 1e308])
+def test_a_load_that_is_none_is_refused(load, made):
+    with pytest.raises(AriaError, match="must be requests per second, above 0 and at most 1e"):
+        made(load=load)
+
+
+def test_a_lora_target_that_no_llama_has_is_an_error(made):
+    with pytest.raises(AriaError, match="'c_attn' is no linear layer of a Llama; there are: q_proj"):
+        made("mi300x", "mi300x", "training.lora.target_modules=[c_attn]")
+
+
+def test_the_accelerator_changes_no_stage():
+    there, other = (load_config("mi300x", [f"hardware.accelerator={name}"]) for name in ("mi300x", "h100"))
+    assert fingerprints(there) == fingerprints(other)
+
+
+def advice(found):
+    return "; ".join(found.recommendations)
+
+
+def test_what_needs_no_change_is_said_and_what_is_unproven_is_to_be_measured(made):
+    found = advice(made())
+    assert "310 tokens/s need no change: 32 streams on one replica in bf16" in found
+    assert "fp8 + n-gram comes nearest; it needs 37% of its bound, and 25% is published: measure it" in found
+    assert "FP8 can change answers" in found
+
+
+def test_what_is_out_of_reach_is_not_to_be_measured(made):
+    found = advice(made("mi300x", "mi300x", "validation.targets.output_tokens_per_s=250000"))
+    assert "out of reach: even fp8 + n-gram is bound at 848" in found
+    for wrong in ("measure", "need no change", "FP8 can", "speculation"):
+        assert wrong not in found
+
+
+def test_the_least_change_that_is_known_to_reach_a_target_is_taken(made):
+    found = advice(made("mi300x", "mi300x", "validation.targets.output_tokens_per_s=150"))
+    assert "bf16 + n-gram does; it needs 33% of its bound, and 35% is published" in found
+    assert "FP8 can" not in found
+
+
+def test_nothing_is_recommended_that_does_not_fit(made):
+    found = made("mi300x", "h100", "model.source=meta-llama/Llama-3.1-70B")
+    assert found.recommendations == ("serving: one engine has no room for one stream, see the memory above",)
+    unfit = made("mi300x", "mi300x", "model.source=meta-llama/Llama-3.1-70B", "validation.concurrency=4096")
+    assert "40 of 4096 streams fit at a time" in advice(unfit)
+
+
+def test_only_what_is_used_is_assumed(made):
+    there, here = ("; ".join(made(name, name if name == "mi300x" else "cpu").assumptions) for name in ("mi300x", "laptop"))
+    assert "FP8:" in there
+    assert "FP8" not in here
+    assert "training worker (" not in there + here
+    assert "nothing is published, so there is no estimate" in "; ".join(made("h100", "h100").assumptions)

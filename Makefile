@@ -8,6 +8,8 @@ UV := .venv/bin/uv
 UV_VERSION := 0.13.9
 # The Berkeley leaderboard's questions and answers; its own runner, whose requirements contradict ours, is not used.
 BFCL_VERSION := 2026.3.23
+# `make lock LOCK_OPTIONS=` keeps the pins that still fit and adds what is missing.
+LOCK_OPTIONS ?= --upgrade
 # No model hub is needed: the base model of the laptop recipe comes as a package.
 export HF_HUB_OFFLINE ?= 1
 
@@ -43,7 +45,7 @@ format: .venv/installed
 
 lock: .venv/installed ## pin every package again; the file names no package host
 	$(UV) pip compile pyproject.toml --extra cpu --extra dev --universal --python-version 3.11 \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock --upgrade
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock $(LOCK_OPTIONS)
 
 clean:
 	rm -rf .venv

@@ -174,8 +174,9 @@ class TrainingConfig(Section):
 class ServingConfig(Section):
     """Where the endpoint runs. How it serves is in the Ray Serve file."""
 
-    file: str = "serve/laptop.yaml"
-    """Ray Serve config, the same that `serve run` takes; a path, or the name of one shipped with the project."""
+    file: str = "laptop"
+    """Ray Serve config, the same that `serve run` takes: the path of a file, or the name of a shipped one (`laptop`, `h100`,
+    `mi300x`)."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     ready_timeout_s: float = Field(default=600, gt=0)

@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,8 @@ ENGINE_STOP_S = 20.0
 _MARK = "ARIA_ENDPOINT"
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b")
 _ENGINE_ERROR = re.compile(r"^\((?:Worker|EngineCore)[^)]*\) ERROR [^\]]*\] ([\w.]*(?:Error|Exception): .*)", re.M)
-_PACKAGE = Path(aria_ray.__file__).parent
-BASE_CHAT_TEMPLATE = _PACKAGE / "base_chat_template.jinja"
+_CONFIGS = resources.files("aria_ray.serving").joinpath("configs")
+BASE_CHAT_TEMPLATE = Path(aria_ray.__file__).with_name("base_chat_template.jinja")
 
 OnProgress = Callable[[str], None]
 
@@ -100,18 +102,29 @@ def serve_model(
             stop_engines(mark)
 
 
-def find_config(file: str) -> Path:
-    """The Ray Serve config: a path as given (from the working directory), or one of the `serve/` folder of the checkout.
+def config_names() -> tuple[str, ...]:
+    """Names of the Ray Serve configs shipped with the package, sorted."""
+    return tuple(sorted(item.name.removesuffix(".yaml") for item in _CONFIGS.iterdir() if item.name.endswith(".yaml")))
+
+
+def find_config(file: str) -> Traversable:
+    """The Ray Serve config that `serving.file` names.
+
+    Either the path of a file, from the working directory, or the name of a shipped one: `laptop`, `laptop.yaml`, or
+    `serve/laptop.yaml`, its path in a checkout. A path that exists comes first.
 
     Raises:
-        ServingError: neither exists.
+        ServingError: it is neither.
     """
-    given, shipped = Path(file), _PACKAGE.parent / file
-    for path in (given, shipped):
-        if path.is_file():
-            return path
+    given = Path(file)
+    if given.is_file():
+        return given
+    name = file.removeprefix("serve/").removesuffix(".yaml")
+    if name in config_names():
+        return _CONFIGS.joinpath(f"{name}.yaml")
     raise ServingError(
-        f"serving.file '{file}' is neither at {given.absolute()} nor at {shipped}; give the path of a Ray Serve config"
+        f"serving.file '{file}' is neither a file at {given.absolute()} nor one of {', '.join(config_names())}, which are in "
+        f"{_CONFIGS}; give the path of a Ray Serve config, or one of these names"
     )
 
 
@@ -131,7 +144,7 @@ def read_config(file: str) -> dict[str, Any]:
     if not usable:
         raise ServingError(
             f"serving.file {path} must be a Ray Serve config with one application, import_path {IMPORT_PATH} and args; "
-            "start from serve/laptop.yaml"
+            f"start from a copy of {_CONFIGS.joinpath('laptop.yaml')}"
         )
     return tree
 

@@ -17,7 +17,7 @@ from aria_ray.training.model import load_tokenizer
 
 pytestmark = pytest.mark.integration
 
-ENGINE_KWARGS = yaml.safe_load(find_config("serve/laptop.yaml").read_text())["applications"][0]["args"]["engine_kwargs"]
+ENGINE_KWARGS = yaml.safe_load(find_config("laptop").read_text())["applications"][0]["args"]["engine_kwargs"]
 PARAMETERS = {"type": "object", "properties": {"x": {"type": "string"}, "n": {"type": "integer"}}}
 TOOLS = [
     {"type": "function", "function": {"name": name, "description": "A tool.", "parameters": PARAMETERS}}

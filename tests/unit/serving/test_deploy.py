@@ -8,21 +8,41 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aria_ray.config import load_config, recipe_names
 from aria_ray.errors import ServingError
 from aria_ray.grammar import REASONING_PARSER, TOOL_PARSER
-from aria_ray.serving.deploy import find_config, stop_engines
+from aria_ray.serving.deploy import config_names, find_config, read_config, stop_engines
+
+ROOT = Path(__file__).parents[3]
 
 
-def test_config_in_the_working_directory_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "serve").mkdir()
-    (tmp_path / "serve" / "laptop.yaml").write_text("{}")
+@pytest.mark.parametrize("file", ["laptop", "laptop.yaml", "serve/laptop.yaml"])
+def test_a_file_in_the_working_directory_comes_first(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("my own")
     monkeypatch.chdir(tmp_path)
-    assert find_config("serve/laptop.yaml").absolute() == tmp_path / "serve" / "laptop.yaml"
+    assert find_config(file).read_text(encoding="utf-8") == "my own"
 
 
-def test_shipped_config_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", ["laptop", "laptop.yaml", "serve/laptop.yaml"])
+def test_a_shipped_config_is_found_by_name_from_anywhere(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "laptop").mkdir()  # a folder of that name is no config
     monkeypatch.chdir(tmp_path)
-    assert find_config("serve/laptop.yaml").is_file()
+    assert find_config(file).read_text(encoding="utf-8").startswith("# One engine on the CPUs of one machine.")
+
+
+def test_every_recipe_names_a_config_that_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for recipe in recipe_names():
+        assert read_config(load_config(recipe).serving.file)["applications"], recipe
+
+
+def test_a_checkout_has_every_shipped_config_under_serve() -> None:
+    """`serve run serve/laptop.yaml` from a checkout and `serving.file=laptop` from anywhere read the same file."""
+    files = {path.stem: path for path in (ROOT / "serve").glob("*.yaml")}
+    assert set(files) == set(config_names())
+    for name, path in files.items():
+        assert path.samefile(ROOT / "aria_ray" / "serving" / "configs" / f"{name}.yaml")
 
 
 @pytest.mark.parametrize("name", ["laptop", "h100", "mi300x"])
@@ -31,10 +51,17 @@ def test_every_shipped_config_names_the_parsers_that_rows_are_proved_with(name: 
     assert (options["reasoning_parser"], options["tool_call_parser"]) == (REASONING_PARSER, TOOL_PARSER)
 
 
-def test_missing_config_names_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", ["nope.yaml", "serve/nope.yaml", "../configs/laptop", ""])
+def test_a_missing_config_says_both_places_and_what_is_shipped(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ServingError, match=f"nope.yaml' is neither at {tmp_path}/nope.yaml nor at"):
-        find_config("nope.yaml")
+    with pytest.raises(ServingError) as refused:
+        find_config(file)
+    told = str(refused.value)
+    assert str(Path(file).absolute()) in told
+    assert "one of h100, laptop, mi300x" in told
+    assert str(ROOT / "aria_ray" / "serving" / "configs") in told
 
 
 def test_only_processes_with_the_mark_are_killed() -> None:

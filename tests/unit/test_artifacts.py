@@ -74,6 +74,39 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_directory_that_is_written_whole_replaces_the_old_one(tmp_path):
+    path = tmp_path / "folder"
+    (path / "old").mkdir(parents=True)
+    with artifacts.atomic_dir(path) as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file").write_text("new")
+        assert (path / "old").is_dir()
+    assert [str(found.relative_to(tmp_path)) for found in sorted(tmp_path.rglob("*"))] == [
+        "folder",
+        "folder/inner",
+        "folder/inner/file",
+    ]
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_directory_whose_writing_fails_leaves_the_old_one(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "file").write_text("old")
+    with pytest.raises(UnicodeEncodeError), artifacts.atomic_dir(path) as temporary:
+        (temporary / "file").write_text("half \ud800")
+    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+    assert (path / "file").read_text() == "old"
+
+
+def test_what_a_killed_process_left_is_found_by_name(tmp_path):
+    names = [".folder.abc", ".folder.def", ".other.abc", "folder"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert [path.name for path in artifacts.leftovers(tmp_path / "folder")] == [".folder.abc", ".folder.def"]
+    assert [path.name for path in artifacts.leftovers(tmp_path / "oth*")] == [".other.abc"]
+
+
 def test_an_output_directory_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AriaError, match="must be writable"):

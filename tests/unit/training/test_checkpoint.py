@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_seen_and_the_one_before_it_taken(checkpoints, d
 
 def test_leftovers_of_a_killed_run_are_no_checkpoints(checkpoints):
     checkpoints.save(at(1, 1), write_state)
-    (checkpoints.path(".writing.abc")).mkdir()
+    (checkpoints.path(".step-00000004.abc")).mkdir()
     assert checkpoints.newest() == checkpoint_name(1)
     checkpoints.save(at(2, 1), write_state)
     assert names(checkpoints) == [checkpoint_name(1), checkpoint_name(2)]

@@ -32,8 +32,9 @@ from aria_ray.telemetry.cluster import Watch, seen, watching
 from aria_ray.telemetry.timeline import in_words
 from aria_ray.terminal import Terminal
 from aria_ray.training.base_model import prepare_base
+from aria_ray.training.memory_baseline import full_finetuning_peak_gib
 from aria_ray.training.model import is_merged, write_merged
-from aria_ray.training.train import full_finetuning_peak_gib, train_curriculum
+from aria_ray.training.train import train_curriculum
 from aria_ray.validation.bfcl.questions import CATEGORIES, read_questions
 from aria_ray.validation.proof import Proof, roofline, unwatched
 

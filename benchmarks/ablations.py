@@ -29,10 +29,9 @@ from aria_ray.grammar import THINK_END, TURN_END, Call, message_calls, parse_ass
 from aria_ray.intervals import wilson_interval
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.base_model import prepare_base
-from aria_ray.training.curriculum import stage_packs, stage_steps
+from aria_ray.training.curriculum import learning_rate, stage_packs, stage_steps
 from aria_ray.training.loop import train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
-from aria_ray.training.schedule import learning_rate
 from aria_ray.training.tokens import TurnTokens
 from aria_ray.validation.conversations import same_rounds
 

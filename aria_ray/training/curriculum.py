@@ -1,4 +1,4 @@
-"""Which examples a stage sees, and what its gate says."""
+"""The curriculum: which examples a stage trains on, its learning rate, and what its gate decides."""
 
 import itertools
 import math
@@ -97,3 +97,15 @@ def gate(stage: StageConfig, accuracy: float) -> GateResult:
     if accuracy >= stage.target:
         return "target"
     return "passed" if accuracy >= stage.minimum else "failed"
+
+
+def learning_rate(step: int, num_steps: int, peak: float, warmup_share: float) -> float:
+    """Linear warm-up to `peak`, then a half cosine down to a tenth of it (SGDR, arXiv 1608.03983, without restarts inside).
+
+    `step` counts from 0 to `num_steps` - 1.
+    """
+    warmup = math.ceil(num_steps * warmup_share)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, num_steps - warmup)
+    return peak * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))

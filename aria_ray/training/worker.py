@@ -17,15 +17,13 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerBase
 
 from aria_ray.errors import TrainingError
-from aria_ray.training.adapter_state import gather_state, restore_state, write_state
+from aria_ray.training.adapter_state import gather_state, restore_state, shard_layers, write_state
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, dealt, group_turns, halves, pack, weightless
 from aria_ray.training.checkpoint import Checkpoints, CurriculumState, checkpoint_name
-from aria_ray.training.curriculum import Evaluation, GateResult, gate, hardest, stage_packs, stage_steps
+from aria_ray.training.curriculum import Evaluation, GateResult, gate, hardest, learning_rate, stage_packs, stage_steps
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
-from aria_ray.training.schedule import learning_rate
-from aria_ray.training.shard import shard
 from aria_ray.training.tail_log import end_torn_line
 from aria_ray.training.tokens import TurnTokens, encode_rows
 from aria_ray.training.worker_args import CHECKPOINTS, LOG, TENSORBOARD, WorkerArgs, WorkerRank
@@ -58,25 +56,26 @@ def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, ma
 class Worker:
     """A model in training: the state that lives from the first step to the last."""
 
-    def __init__(self, settings: WorkerArgs, place: WorkerRank, report: ReportMetrics) -> None:
-        self.settings, self.config, self.place, self.report = settings, settings.config, place, report
-        self.checkpoints = Checkpoints(settings.out / CHECKPOINTS)
-        if place.rank == 0:
-            end_torn_line(settings.out / LOG)
+    def __init__(self, args: WorkerArgs, rank: WorkerRank, report: ReportMetrics) -> None:
+        self.args, self.config, self.report = args, args.config, report
+        self.rank, self.world_size, self.sum_over_workers = rank.rank, rank.world_size, rank.sum_over_workers
+        self.checkpoints = Checkpoints(args.out / CHECKPOINTS)
+        if self.rank == 0:
+            end_torn_line(args.out / LOG)
         self.plots: SummaryWriter | None = None
-        tokenizer = load_tokenizer(settings.base)
+        tokenizer = load_tokenizer(args.base)
         self.turns = self._turns(tokenizer, "train")
         self.held_out = self._held_out(self._turns(tokenizer, "validation"))
         device = torch.device("cuda" if self.config.use_gpu else "cpu")
-        model = load_model(settings.base, tokenizer, settings.dtype).to(device)
+        model = load_model(args.base, tokenizer, args.dtype).to(device)
         use_prefix_tree_attention(model)
-        self.model: PeftModel = add_adapter(model, tokenizer, self.config.lora, self.config.seed, settings.kernels)
+        self.model: PeftModel = add_adapter(model, tokenizer, self.config.lora, self.config.seed, args.kernels)
         if self.config.parallelism == "fsdp":
-            shard(self.model)
+            shard_layers(self.model)
         self.optimizer = self._new_optimizer()
         self.progress = self._resumed()
-        if place.rank == 0:
-            self.plots = SummaryWriter(str(settings.out / TENSORBOARD), purge_step=self.progress.total_steps + 1)
+        if self.rank == 0:
+            self.plots = SummaryWriter(str(args.out / TENSORBOARD), purge_step=self.progress.total_steps + 1)
         self.model.train()
 
     def run(self) -> CurriculumState:
@@ -99,14 +98,14 @@ class Worker:
     def _resumed(self) -> CurriculumState:
         """Take up the newest whole checkpoint. The first worker chooses, so that all take the same."""
         chosen = torch.tensor(-1.0, device=self.model.device)
-        if self.place.rank == 0:
+        if self.rank == 0:
             for damage in self.checkpoints.damaged():
                 self._write({"event": "damaged_checkpoint", "what": damage})
             name = self.checkpoints.newest()
             chosen += 1 + int(name.removeprefix("step-")) if name else 0
         else:
             chosen += 1
-        total_steps = int(self.place.sum_over_workers(chosen))
+        total_steps = int(self.sum_over_workers(chosen))
         if total_steps < 0:
             return CurriculumState()
         name = checkpoint_name(total_steps)
@@ -120,11 +119,11 @@ class Worker:
                 raise TrainingError(
                     f"curriculum stage '{end['stage']}' ended at {end['accuracy']:.1%} held-out accuracy, below its "
                     f"minimum {end['minimum']:.0%}; train longer (training.num_steps) or set "
-                    f"training.on_gate_failure=continue, after deleting {self.settings.out} or with another --out"
+                    f"training.on_gate_failure=continue, after deleting {self.args.out} or with another --out"
                 )
 
     def _turns(self, tokenizer: PreTrainedTokenizerBase, split: str) -> list[TurnTokens]:
-        turns, num_dropped = load_turns(tokenizer, self.settings.dataset, split, self.config.max_tokens)
+        turns, num_dropped = load_turns(tokenizer, self.args.dataset, split, self.config.max_tokens)
         self._write({"event": "data", "split": split, "turns": len(turns), "dropped_too_long": num_dropped})
         return turns
 
@@ -136,8 +135,8 @@ class Worker:
 
     def _mine(self, packs: list[Pack]) -> list[Pack]:
         """This worker's share. Workers that share the model's weights take every step together, so all get as many."""
-        mine = dealt(packs, self.place.rank, self.place.world_size)
-        if self.config.parallelism == "fsdp" and len(mine) < -(-len(packs) // self.place.world_size):
+        mine = dealt(packs, self.rank, self.world_size)
+        if self.config.parallelism == "fsdp" and len(mine) < -(-len(packs) // self.world_size):
             mine.append(weightless(packs[0]))
         return mine
 
@@ -168,11 +167,11 @@ class Worker:
 
     def _step(self, packs: list[Pack], rate: float) -> None:
         # Dropout's randomness comes from the step, not from what ran before: a resumed run draws the same.
-        torch.manual_seed(random.Random(f"{self.config.seed}:{self.progress.total_steps}:{self.place.rank}").getrandbits(63))
+        torch.manual_seed(random.Random(f"{self.config.seed}:{self.progress.total_steps}:{self.rank}").getrandbits(63))
         mine = self._fitting(self._mine(packs))
         process = psutil.Process()
         cpu_before, started = process.cpu_times(), time.perf_counter()
-        loss = train_step(self.model, self.optimizer, mine, rate, self.place.sum_over_workers, self._halve_from_now_on)
+        loss = train_step(self.model, self.optimizer, mine, rate, self.sum_over_workers, self._halve_from_now_on)
         wall_s = time.perf_counter() - started
         cpu = process.cpu_times()
         self._write(
@@ -214,7 +213,7 @@ class Worker:
         """Evaluate, save a checkpoint, report, and return whether the attempt at the stage is over."""
         stage = self.config.stages[self.progress.stage]
         judged = hardest(self.progress.stage, self.config)
-        evaluation = evaluate(self.model, self.held_out, judged, self.place.sum_over_workers)
+        evaluation = evaluate(self.model, self.held_out, judged, self.sum_over_workers)
         metrics = {
             "stage": stage.name,
             "attempt": self.progress.attempt,
@@ -265,14 +264,14 @@ class Worker:
 
     def _save(self) -> None:
         state = gather_state(self.model, self.optimizer)
-        if self.place.rank == 0:
+        if self.rank == 0:
             self.checkpoints.save(self.progress, lambda folder: write_state(folder, self.model, state))
 
     def _write(self, event: dict[str, Any]) -> None:
         """A line of the log, and its figures for TensorBoard by the steps done."""
-        if self.place.rank != 0:
+        if self.rank != 0:
             return
-        with (self.settings.out / LOG).open("a", encoding="utf-8") as log:
+        with (self.args.out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(event) + "\n")
         if self.plots is None or "total_steps" not in event:
             return

@@ -70,7 +70,8 @@ def test_only_the_rim_imports_ray():
         )
     }
     serving = {f"serving/{name}.py" for name in ("app", "deploy", "ingress", "replica", "local_model")}
-    rim = {"dataset/generate.py", "training/train.py", "telemetry/cluster.py", *serving}
+    training = {f"training/{name}.py" for name in ("train", "network", "memory_baseline")}
+    rim = {"dataset/generate.py", "telemetry/cluster.py", *training, *serving}
     assert users == {*rim, "pipeline.py", "doctor.py"}
 
 

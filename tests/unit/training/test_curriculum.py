@@ -7,8 +7,7 @@ import pytest
 from aria_ray.config import load_config
 from aria_ray.config.schema import DEFAULT_STAGES, TrainingConfig
 from aria_ray.errors import TrainingError
-from aria_ray.training.curriculum import gate, stage_packs, stage_steps
-from aria_ray.training.schedule import learning_rate
+from aria_ray.training.curriculum import gate, learning_rate, stage_packs, stage_steps
 from aria_ray.training.tokens import TurnTokens
 
 END = 1

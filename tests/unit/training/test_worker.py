@@ -14,7 +14,7 @@ from aria_ray.errors import TrainingError
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.lora import FusedLoraLinear
 from aria_ray.training.model import trainable_parameters
-from aria_ray.training.train import _events
+from aria_ray.training.summary import read_events
 from aria_ray.training.worker import Worker
 from aria_ray.training.worker_args import WorkerArgs, WorkerRank
 
@@ -212,7 +212,7 @@ def test_what_a_killed_run_left_of_its_last_line_does_no_harm(dataset, tmp_path)
     with (tmp_path / "run" / "log.jsonl").open("a") as log:
         log.write('{"event": "st')
     train(dataset, tmp_path / "run")
-    found = [event["total_steps"] for event in _events(tmp_path / "run" / "log.jsonl") if event["event"] == "step"]
+    found = [event["total_steps"] for event in read_events(tmp_path / "run" / "log.jsonl") if event["event"] == "step"]
     assert found == list(range(1, 9))
 
 

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from aria_ray.machine.peaks import measure_peaks
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.serving.deploy import check_port, read_config, serve_model
-from aria_ray.telemetry.cluster import Watch, seen, watching
+from aria_ray.telemetry.cluster import start_sampling
+from aria_ray.telemetry.sampler import Sampling
 from aria_ray.telemetry.timeline import in_words
 from aria_ray.terminal import Terminal
 from aria_ray.training.base_model import prepare_base
@@ -116,7 +118,7 @@ def ray_session() -> Iterator[None]:
 def make_dataset(config: RunConfig, out: Path, terminal: Terminal) -> Manifest:
     """The dataset stage."""
 
-    def produce(directory: Path, _watch: Watch) -> dict[str, Any]:
+    def produce(directory: Path, _sampler: Sampling) -> dict[str, Any]:
         with terminal.stage("dataset") as update:
             generate_dataset(config.dataset, directory, lambda done, total: update(done, total, "rows"))
         return {}
@@ -130,7 +132,7 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
     """The training stage, and the merged model."""
     rows = out / "dataset" / DATASET
 
-    def produce(directory: Path, watch: Watch) -> dict[str, Any]:
+    def produce(directory: Path, sampler: Sampling) -> dict[str, Any]:
         base = prepare_base(config.model)
         unknown = config.training.use_gpu or on_cluster() or config.model.dtype != "float32"
         peaks = None if unknown else measure_peaks(config.training.cpus_per_worker)
@@ -142,7 +144,9 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
         if config.training.use_gpu:  # what the workers tell of memory is that of their processes, not of their GPUs
             unknown_memory = {"peak_memory_gib": None, "full_finetuning_peak_gib": None, "memory_reduction": None}
             span = min(steps_s, default=0.0), max(steps_s, default=0.0)
-            return facts | unknown_memory | seen(watch, *span, gpus=facts["gpus"])
+            usage = sampler.usage_between(*span, gpus=facts["gpus"])
+            seen = {name: getattr(usage, name) for name in ("cpu_share", "gpu_share", "peak_gpu_memory_gib")}
+            return facts | unknown_memory | seen
         with terminal.stage("memory baseline") as update:
             update(0, 0, "two steps of full fine-tuning")
             baseline = full_finetuning_peak_gib(config.training, config.model.dtype, base, rows)
@@ -160,7 +164,7 @@ def train_model(config: RunConfig, dataset: Manifest, out: Path, terminal: Termi
 def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out: Path, terminal: Terminal) -> Manifest:
     """The validation stage: the base model's endpoint, then ours."""
 
-    def produce(directory: Path, watch: Watch) -> dict[str, Any]:
+    def produce(directory: Path, sampler: Sampling) -> dict[str, Any]:
         proof = Proof(config.validation, out / "dataset" / DATASET, directory, terminal.stage)
         facts: dict[str, Any] = {}
         # Measured in float32: of another type the machine can do more or less.
@@ -175,10 +179,10 @@ def validate_model(config: RunConfig, dataset: Manifest, training: Manifest, out
             facts |= proof.quality(live) | proof.unseen_tools(live)
             began_s = time.perf_counter()
             speed = proof.speed(live)
-            under_load = seen(watch, began_s, time.perf_counter())
-            speed["speed"]["peak_gpu_memory_gib"] = under_load["peak_gpu_memory_gib"]
+            under_load = sampler.usage_between(began_s, time.perf_counter())
+            speed["speed"]["peak_gpu_memory_gib"] = under_load.peak_gpu_memory_gib
             measured = speed | proof.stability(live)
-            facts |= unwatched(measured, under_load) if on_cluster() else measured
+            facts |= unwatched(measured, asdict(under_load)) if on_cluster() else measured
         return facts | proof.paired()
 
     upstream = {"dataset": dataset, "training": training}
@@ -199,7 +203,7 @@ def validate_endpoint(config: RunConfig, recipe: str, live: Endpoint, out: Path,
     with ray_session():
         dataset = make_dataset(config, out, terminal)
 
-    def produce(directory: Path, _watch: Watch) -> dict[str, Any]:
+    def produce(directory: Path, _sampler: Sampling) -> dict[str, Any]:
         proof = Proof(config.validation, out / "dataset" / DATASET, directory, terminal.stage)
         named = {"endpoint": {"base_url": live.base_url, "model": live.model}}
         return named | proof.quality(live) | proof.unseen_tools(live) | unwatched(proof.speed(live) | proof.stability(live))
@@ -252,7 +256,7 @@ def _stage(
     upstream: Mapping[str, Manifest],
     out: Path,
     terminal: Terminal,
-    produce: Callable[[Path, Watch], dict[str, Any]],
+    produce: Callable[[Path, Sampling], dict[str, Any]],
 ) -> Manifest:
     """Reuse a finished stage, or run it and write its manifest last."""
     prints = {each: record.fingerprint for each, record in upstream.items()}
@@ -264,10 +268,10 @@ def _stage(
     artifacts.begin(directory, wanted)
     started = time.perf_counter()
     try:
-        with watching(on_cluster()) as watch, terminal.beside(lambda: in_words(watch.timelines)):
-            facts = produce(directory, watch)
-        marks = [(moment - watch.started_s, what) for moment, what in terminal.begun if moment >= watch.started_s]
-        artifacts.write_json(directory / "telemetry.json", watch.series(marks))
+        with start_sampling(on_cluster()) as sampler, terminal.beside(lambda: in_words(sampler.timelines)):
+            facts = produce(directory, sampler)
+        marks = [(moment - sampler.started_s, what) for moment, what in terminal.begun if moment >= sampler.started_s]
+        artifacts.write_json(directory / "telemetry.json", sampler.series(marks))
     except AriaError:
         if not any(directory.glob(f"{CHECKPOINTS}/step-*")):  # nothing to go on from: the mended input starts anew
             kept = directory.with_name(f"{name}.failed")  # what was found so far may say why
@@ -285,7 +289,7 @@ def _stage(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_s=time.perf_counter() - started,
         # On a cluster the work is done by processes that are not below this one.
-        peak_memory_gib=None if on_cluster() else watch.peak_memory_gib,
+        peak_memory_gib=None if on_cluster() else sampler.peak_memory_gib,
         facts=facts,
     )
     artifacts.finish(directory, manifest)

@@ -30,7 +30,7 @@ from aria_ray.dataset.generate import Item, dataset_items, generate_dataset, mak
 from aria_ray.dataset.loading import library
 from aria_ray.dataset.quality import Quality, sampled_share
 from aria_ray.dataset.rows import SCENARIO_SHARES, SPLIT_SHARES
-from aria_ray.telemetry.sampler import Sampler
+from aria_ray.telemetry.sampler import MachineSampler
 
 AUGMENTATIONS = 5
 """Rows per base template, as in the recipes, while there are base templates enough."""
@@ -228,7 +228,7 @@ def scale_of(config: DatasetConfig) -> Scale:
         small = config_for(WARM_UP_ROWS, config.num_workers)
         ours_seconds(small, items_for(small))
         quality = Quality(sampled_share(num_rows(config)))
-        with Sampler() as sampler:
+        with MachineSampler() as sampler:
             start = time.perf_counter()
             for batch in row_batches(config, items_for(config)):
                 for facts in batch["facts"].to_pylist():

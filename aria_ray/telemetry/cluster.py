@@ -18,15 +18,8 @@ from ray.exceptions import RayError
 from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aria_ray.telemetry.sampler import Sampler, Sampling, machine_memory_gib
-from aria_ray.telemetry.timeline import (
-    Sample,
-    Timeline,
-    cluster_series,
-    mean_cpu_share,
-    mean_gpu_share,
-    peak_gpu_memory_gib,
-)
+from aria_ray.telemetry.sampler import MachineSampler, Sampling, machine_memory_gib
+from aria_ray.telemetry.timeline import Sample, Timeline, cluster_series
 
 GATHER_S = 2.0
 ANSWER_S = 1.0
@@ -81,7 +74,7 @@ class NodeSampler:
     """The actor: samples its node from its birth to its death."""
 
     def __init__(self, node: str) -> None:
-        self._sampler = Sampler(node, machine_memory_gib, NodeGauges(node).show).__enter__()
+        self._sampler = MachineSampler(node, machine_memory_gib, NodeGauges(node).show).__enter__()
 
     def news(self, num_known: int) -> News:
         """All but the first so many samples."""
@@ -89,16 +82,13 @@ class NodeSampler:
         return News(time.perf_counter() - self._sampler.started_s, replace(own, samples=own.samples[num_known:]))
 
 
-class NodeSamplers(Sampling):
+class ClusterSampler(Sampling):
     """Samples every node of the Ray cluster while its block runs.
 
     Nodes that join are found within seconds; of one that dies, all is kept that was gathered up to then. But for the head, a
     node is sampled only while some of its cores or GPUs are taken: to Ray's autoscaler an actor is work, though it takes no
     resources, so that a node that is paid for and not needed would not be given back.
     """
-
-    peak_memory_gib = None
-    """Of the run's own processes nothing is known: they are not below this one."""
 
     def __init__(self) -> None:
         super().__init__("node telemetry")
@@ -112,6 +102,9 @@ class NodeSamplers(Sampling):
     def series(self, marks: Sequence[tuple[float, str]] = ()) -> dict[str, Any]:
         """All samples, as the content of `telemetry.json`; `marks` say what began at which second of the block."""
         return cluster_series(self.timelines, marks)
+
+    def _tree_memory(self) -> list[tuple[float, float]]:
+        return []  # the run's processes on the nodes are not below this one
 
     def _run(self) -> None:
         try:
@@ -220,29 +213,9 @@ class _Node:
         self._num_starts = 0
 
 
-Watch = Sampler | NodeSamplers
-"""What samples the machine, or all of a cluster, while its block runs."""
-
-
-def watching(cluster: bool) -> Watch:
+def start_sampling(cluster: bool) -> Sampling:
     """Samplers on every node of a cluster; else one in this process, which sets Ray's metrics too if Ray is up."""
     if not ray.is_initialized():
-        return Sampler()
+        return MachineSampler()
     here = ray.util.get_node_ip_address()
-    return NodeSamplers() if cluster else Sampler(here, on_sample=NodeGauges(here).show)
-
-
-def seen(
-    watch: Watch, began_s: float, ended_s: float, gpus: Sequence[tuple[str, str]] | None = None
-) -> dict[str, float | None]:
-    """What was seen between two moments of `time.perf_counter`: busy shares, and the memory of the fullest GPU in GiB.
-
-    The GPUs' share is that of `gpus` alone, each a node and a PCI address, where it is known which had work: others may be at
-    somebody else's. None is what nobody told.
-    """
-    span = (began_s - watch.started_s, ended_s - watch.started_s)
-    return {
-        "cpu_share": mean_cpu_share(watch.timelines, span),
-        "gpu_share": mean_gpu_share(watch.timelines, span, gpus),
-        "peak_gpu_memory_gib": peak_gpu_memory_gib(watch.timelines, span),
-    }
+    return ClusterSampler() if cluster else MachineSampler(here, on_sample=NodeGauges(here).show)

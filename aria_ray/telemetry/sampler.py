@@ -5,8 +5,10 @@ The nodes of a Ray cluster are sampled by `telemetry.cluster`.
 
 import contextlib
 import os
+import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -15,7 +17,15 @@ from typing import Any, Self
 import psutil
 
 from aria_ray.telemetry.gpus import find_gpus
-from aria_ray.telemetry.timeline import Sample, Timeline, machine_series, mean_cpu_share, mean_gpu_share
+from aria_ray.telemetry.timeline import (
+    Sample,
+    Timeline,
+    Usage,
+    machine_series,
+    mean_cpu_share,
+    mean_gpu_share,
+    peak_gpu_memory_gib,
+)
 
 INTERVAL_S = 1.0
 MAX_INTERVAL_S = 10.0
@@ -42,11 +52,12 @@ def machine_memory_gib() -> float:
     return (memory.total - memory.available) / 2**30
 
 
-class Sampling:
-    """A block during which `_run` takes samples in a thread of its own, until `_done` is set."""
+class Sampling(ABC):
+    """Samples of one machine or of a cluster, taken by a background thread while the `with` block runs."""
 
     def __init__(self, name: str) -> None:
         self.started_s = time.perf_counter()
+        """Start of the block, as `time.perf_counter` tells it; times of samples are in seconds since then."""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -59,11 +70,59 @@ class Sampling:
         self._done.set()
         self._thread.join()
 
+    @property
+    @abstractmethod
+    def timelines(self) -> tuple[Timeline, ...]:
+        """Samples so far, one timeline per machine."""
+
+    @property
+    def peak_memory_gib(self) -> float | None:
+        """Largest sample of this process and all below it, in GiB; None where it was not sampled."""
+        return max((gib for _, gib in self._tree_memory()), default=None)
+
+    @abstractmethod
+    def series(self, marks: Sequence[tuple[float, str]] = ()) -> dict[str, Any]:
+        """Content of `telemetry.json`: all samples, and `marks`, each the second of the block at which something began."""
+
+    def memory_between(self, begin_s: float, end_s: float) -> list[tuple[float, float]]:
+        """Memory of this process and all below it between two moments of `time.perf_counter`.
+
+        Each pair is the sample's time in seconds since `started_s`, and GiB. Empty where it was not sampled.
+        """
+        return [(t_s, gib) for t_s, gib in self._tree_memory() if begin_s <= self.started_s + t_s <= end_s]
+
+    def usage_between(self, begin_s: float, end_s: float, gpus: Sequence[tuple[str, str]] | None = None) -> Usage:
+        """Usage of the machines between two moments of `time.perf_counter`.
+
+        `gpus` limits the GPUs' busy share to these, each given by its node and PCI address: other GPUs of the machine may
+        work for somebody else.
+        """
+        span = (begin_s - self.started_s, end_s - self.started_s)
+        return Usage(
+            cpu_share=mean_cpu_share(self.timelines, span),
+            gpu_share=mean_gpu_share(self.timelines, span, gpus),
+            peak_memory_gib=max((gib for _, gib in self.memory_between(begin_s, end_s)), default=None),
+            peak_gpu_memory_gib=peak_gpu_memory_gib(self.timelines, span),
+        )
+
+    def sample_now(self) -> float:
+        """Take a sample now where the machine is this one, and return the moment just after it (`time.perf_counter`).
+
+        Called before and after a piece of work, it gives the moments for `usage_between`: the first sample closes the window
+        before the work and is outside of the span, the last one is inside. Short work is sampled at least once in this way.
+        """
+        return time.perf_counter()
+
+    @abstractmethod
+    def _tree_memory(self) -> list[tuple[float, float]]:
+        """All samples of the memory of this process and those below it: seconds since `started_s`, GiB."""
+
+    @abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """Take samples until `_done` is set."""
 
 
-class Sampler(Sampling):
+class MachineSampler(Sampling):
     """Samples while its block runs: busy share of the machine's cores, memory, the GPUs.
 
     Every second, less often (up to every ten) where a sample itself takes long, and once more at the end. `on_sample` is called
@@ -77,6 +136,8 @@ class Sampler(Sampling):
         on_sample: Callable[[Sample], None] | None = None,
     ) -> None:
         super().__init__("telemetry")
+        self._requests: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
+        """Samples that were asked for; each event is set once its sample is taken."""
         self._gpus = gpus = find_gpus()
         self.timeline = Timeline(node, os.cpu_count() or 1, None, ())
         if gpus:
@@ -85,7 +146,7 @@ class Sampler(Sampling):
 
     @property
     def timelines(self) -> tuple[Timeline, ...]:
-        """This machine's alone: a cluster's sampler has one for each node."""
+        """The timeline of this machine."""
         return (self.timeline,)
 
     @property
@@ -95,13 +156,8 @@ class Sampler(Sampling):
 
     @property
     def memory_gib(self) -> list[float]:
-        """Of each sample."""
+        """Memory of each sample, in GiB."""
         return [sample.memory_gib for sample in self.timeline.samples]
-
-    @property
-    def peak_memory_gib(self) -> float | None:
-        """Largest sample, None before the first."""
-        return max(self.memory_gib, default=None)
 
     @property
     def cpu_share(self) -> float | None:
@@ -117,15 +173,38 @@ class Sampler(Sampling):
         """All samples, as the content of `telemetry.json`; `marks` say what began at which second of the block."""
         return machine_series(self.timeline, marks)
 
+    def sample_now(self) -> float:
+        """Take a sample now, and return the moment just after it (`time.perf_counter`)."""
+        taken = threading.Event()
+        self._requests.put(taken)
+        while self._thread.is_alive() and not taken.wait(INTERVAL_S):
+            pass
+        return time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._requests.put(threading.Event())  # ends the wait for the next sample
+        self._thread.join()
+
+    def _tree_memory(self) -> list[tuple[float, float]]:
+        return [(sample.t_s, sample.memory_gib) for sample in self.timeline.samples]
+
     def _run(self) -> None:
         psutil.cpu_percent()  # each thread has readings of its own: the first starts the window of the next
-        cpu_share = None
-        while not self._done.is_set():
-            before_s = time.thread_time()
+        cpu_share, request = None, None
+        while True:
+            is_last, before_s = self._done.is_set(), time.thread_time()
             self._sample(cpu_share)
-            self._done.wait(min(max(INTERVAL_S, (time.thread_time() - before_s) / MAX_OWN_SHARE), MAX_INTERVAL_S))
+            if request is not None:
+                request.set()
+            if is_last:
+                return
+            interval_s = min(max(INTERVAL_S, (time.thread_time() - before_s) / MAX_OWN_SHARE), MAX_INTERVAL_S)
+            try:
+                request = self._requests.get(timeout=interval_s)
+            except queue.Empty:
+                request = None
             cpu_share = psutil.cpu_percent() / 100
-        self._sample(cpu_share)
 
     def _sample(self, cpu_share: float | None) -> None:
         moment_s = time.perf_counter() - self.started_s

@@ -51,9 +51,23 @@ class Timeline:
         return [sample for sample in self.samples if span[0] <= sample.t_s <= span[1]]
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Usage of the machines during a span. None is what was not sampled or not told."""
+
+    cpu_share: float | None
+    """Mean busy share of the cores, 0 to 1."""
+    gpu_share: float | None
+    """Mean share of time in which the GPUs ran anything, 0 to 1."""
+    peak_memory_gib: float | None
+    """Largest memory of this process and all below it."""
+    peak_gpu_memory_gib: float | None
+    """Largest memory taken of one GPU, by any process."""
+
+
 def mean_cpu_share(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float | None:
-    """Mean busy share of the cores of all machines, each core counting once; None where nothing was sampled."""
-    means = [(timeline.cores, _mean(sample.cpu_share for sample in timeline.within(span))) for timeline in timelines]
+    """Mean busy share of the cores of all machines over time, each core counting once; None where nothing was sampled."""
+    means = [(timeline.cores, _mean_over_time(timeline, span)) for timeline in timelines]
     known = [(cores, mean) for cores, mean in means if mean is not None]
     return sum(cores * mean for cores, mean in known) / sum(cores for cores, _ in known) if known else None
 
@@ -183,6 +197,15 @@ def _source(timelines: Iterable[Timeline]) -> str:
 
 def _marks(marks: Sequence[tuple[float, str]]) -> list[list[Any]]:
     return [[round(moment, 2), what] for moment, what in marks]
+
+
+def _mean_over_time(timeline: Timeline, span: Span) -> float | None:
+    """Mean busy share of the cores of one machine: each sample's share is of the time since the sample before."""
+    pairs = zip(timeline.samples, timeline.samples[1:], strict=False)
+    known = [(now.t_s - last.t_s, now.cpu_share) for last, now in pairs if span[0] <= now.t_s <= span[1]]
+    weighted = [(seconds, share) for seconds, share in known if share is not None]
+    total_s = sum(seconds for seconds, _ in weighted)
+    return sum(seconds * share for seconds, share in weighted) / total_s if total_s > 0 else None
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -14,7 +14,7 @@ from aria_ray.config.schema import ValidationConfig
 from aria_ray.errors import ServingError
 from aria_ray.intervals import paired_difference, wilson_interval
 from aria_ray.records import Endpoint
-from aria_ray.telemetry.sampler import Sampler
+from aria_ray.telemetry.sampler import MachineSampler
 from aria_ray.validation.bfcl import questions as bfcl
 from aria_ray.validation.client import RETRY_S, RequestFailure, StreamTiming, connect
 from aria_ray.validation.conversations import (
@@ -72,7 +72,7 @@ def measure_speed(
         raise ServingError(f"no streamed request to {endpoint.base_url} was answered ({reason}); mend that and measure again")
     bodies = bench.bodies(config.output_tokens)
     levels = []
-    with Sampler() as sampler:
+    with MachineSampler() as sampler:
         for level in config.levels:
             number = max(MIN_REQUESTS, 2 * level, round(config.load_requests * level / config.concurrency))
             levels.append(bench.run(f"{level} streams", Load(bodies, concurrency=level, num_requests=number)))
@@ -90,7 +90,7 @@ def measure_stability(
     """Whether an endpoint stays what it is under sustained load; every timing goes to `out` (JSON)."""
     bench = _Bench(config, endpoint, cases, progress)
     load = sustained_load(cases, config.output_tokens, config.concurrency, config.stability_s)
-    with Sampler() as sampler:
+    with MachineSampler() as sampler:
         result = bench.measure("sustained", load)
     write_json(out, bench.raw)
     # From when the clients, whose memory is in it too, are up, to the end of the load.

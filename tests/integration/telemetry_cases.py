@@ -10,9 +10,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from aria_ray.telemetry import cluster as cluster_telemetry
-from aria_ray.telemetry.cluster import NodeGauges, NodeSamplers, seen, watching
+from aria_ray.telemetry.cluster import ClusterSampler, NodeGauges, start_sampling
 from aria_ray.telemetry.gpus import GpuReading
-from aria_ray.telemetry.sampler import Sampler
+from aria_ray.telemetry.sampler import MachineSampler
 from aria_ray.telemetry.timeline import Sample
 
 pytestmark = pytest.mark.integration
@@ -61,13 +61,13 @@ def metrics_of_the_head():
 
 
 def test_every_node_is_sampled_as_long_as_it_lives(cluster):
-    with watching(cluster=True) as watch:
-        assert isinstance(watch, NodeSamplers)
-        wait_until(lambda: len(watch.timelines) == 1, "the head's sampler says nothing")
+    with start_sampling(cluster=True) as sampler:
+        assert isinstance(sampler, ClusterSampler)
+        wait_until(lambda: len(sampler.timelines) == 1, "the head's sampler says nothing")
         joined = cluster.add_node(num_cpus=1, resources={"work": 1})
         worker = Work.remote()
-        wait_until(lambda: len(watch.timelines) == 2, "the sampler of the node that joined says nothing")
-        head, other = watch.timelines
+        wait_until(lambda: len(sampler.timelines) == 2, "the sampler of the node that joined says nothing")
+        head, other = sampler.timelines
         wait_until(lambda: len(other.samples) >= 3, "samples of the node that joined end")
         cluster.remove_node(joined)
         del worker
@@ -76,7 +76,7 @@ def test_every_node_is_sampled_as_long_as_it_lives(cluster):
         kept = list(other.samples)
         wait_until(metrics_of_the_head, "no gauge of ours at the head's port for metrics")
         shown = metrics_of_the_head()
-        under_load = seen(watch, watch.started_s, time.perf_counter())
+        under_load = sampler.usage_between(sampler.started_s, time.perf_counter())
 
     assert len(kept) >= 3
     assert kept == other.samples, "the dead node's samples stay, and no more come"
@@ -88,10 +88,10 @@ def test_every_node_is_sampled_as_long_as_it_lives(cluster):
         assert any((sample.cpu_share or 0) > 0 for sample in timeline.samples)
     assert head.samples[0].t_s < other.samples[0].t_s < other.samples[-1].t_s < head.samples[-1].t_s
     assert {name.partition("{")[0] for name in shown} >= {"ray_aria_cpu_busy_share", "ray_aria_memory_gib"}
-    assert 0 < under_load["cpu_share"] <= 1
-    assert under_load["gpu_share"] is None or head.gpu_names
+    assert 0 < under_load.cpu_share <= 1
+    assert under_load.gpu_share is None or head.gpu_names
 
-    series = watch.series([(0.0, "start")])
+    series = sampler.series([(0.0, "start")])
     first, second = series["nodes"]
     assert first["cpu_share"][-1] is not None
     assert second["memory_gib"][0] is None
@@ -111,40 +111,40 @@ def samplers():
 def test_a_node_without_work_is_left_so_that_it_can_be_given_back(cluster, monkeypatch):
     monkeypatch.setattr(cluster_telemetry, "REST_S", 1.0)
     joined = cluster.add_node(num_cpus=1, resources={"work": 1})
-    with watching(cluster=True) as watch:
-        wait_until(lambda: watch.timelines, "the head's sampler says nothing")
+    with start_sampling(cluster=True) as sampler:
+        wait_until(lambda: sampler.timelines, "the head's sampler says nothing")
         time.sleep(2 * cluster_telemetry.GATHER_S)
-        assert len(samplers()) == len(watch.timelines) == 1, "a node that never had work is sampled"
+        assert len(samplers()) == len(sampler.timelines) == 1, "a node that never had work is sampled"
         worker = Work.remote()
         address = ray.get(worker.here.remote())
-        wait_until(lambda: len(watch.timelines) == 2, "the node at work is not sampled")
-        assert watch.timelines[1].node == address
+        wait_until(lambda: len(sampler.timelines) == 2, "the node at work is not sampled")
+        assert sampler.timelines[1].node == address
         ray.kill(worker)
         wait_until(lambda: len(samplers()) == 1, "the node is at rest, and its sampler stays")
-        known = len(watch.timelines[1].samples)
+        known = len(sampler.timelines[1].samples)
         worker = Work.remote()
         ray.get(worker.here.remote())
-        wait_until(lambda: len(watch.timelines[1].samples) > known, "the node is at work again, and is not sampled")
+        wait_until(lambda: len(sampler.timelines[1].samples) > known, "the node is at work again, and is not sampled")
         ray.kill(worker)
-    moments = [sample.t_s for sample in watch.timelines[1].samples]
+    moments = [sample.t_s for sample in sampler.timelines[1].samples]
     assert moments == sorted(moments)
     cluster.remove_node(joined)
 
 
 @pytest.mark.usefixtures("cluster")
 def test_samplers_go_when_the_block_ends():
-    with watching(cluster=True) as watch:
-        wait_until(lambda: watch.timelines, "the head's sampler says nothing")
+    with start_sampling(cluster=True) as sampler:
+        wait_until(lambda: sampler.timelines, "the head's sampler says nothing")
         assert len(samplers()) == 1
     wait_until(lambda: not samplers(), "a sampler outlives its block")
 
 
 @pytest.mark.usefixtures("cluster")
 def test_on_one_machine_the_driver_shows_its_own_samples():
-    with watching(cluster=False) as watch:
-        assert isinstance(watch, Sampler)
-        assert watch.timeline.node == ray.util.get_node_ip_address()
-        wait_until(lambda: len(watch.timeline.samples) >= 2, "no samples")
+    with start_sampling(cluster=False) as sampler:
+        assert isinstance(sampler, MachineSampler)
+        assert sampler.timeline.node == ray.util.get_node_ip_address()
+        wait_until(lambda: len(sampler.timeline.samples) >= 2, "no samples")
     gauges = NodeGauges("a laptop")
     gauges.show(Sample(0.0, 0.25, 3.5, (GpuReading(0.5, 17.0, None, None),)))
 

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from aria_ray.telemetry import cluster
-from aria_ray.telemetry.cluster import MAX_STARTS, News, _Node, seen, watching
+from aria_ray.telemetry.cluster import MAX_STARTS, News, _Node, start_sampling
 from aria_ray.telemetry.gpus import GpuReading
-from aria_ray.telemetry.sampler import Sampler
-from aria_ray.telemetry.timeline import Sample, Timeline
+from aria_ray.telemetry.sampler import MachineSampler
+from aria_ray.telemetry.timeline import Sample, Timeline, Usage
 
 STARTED_S = 1000.0
 """When the driver began, by its clock."""
@@ -96,19 +96,21 @@ def test_a_node_that_never_had_work_is_not_sampled(node):
 
 
 def test_without_ray_this_process_samples_its_machine():
-    assert isinstance(watching(cluster=True), Sampler)
+    assert isinstance(start_sampling(cluster=True), MachineSampler)
 
 
-def test_what_was_seen_is_that_of_the_span_and_of_the_gpus_named():
-    watch = Sampler()
+def test_usage_is_of_the_span_and_of_the_gpus_named():
+    sampler = MachineSampler()
     samples = [
-        Sample(moment, share, 4.0, (GpuReading(share, 10 * moment, None, None), GpuReading(1.0, 1.0, None, None)))
+        Sample(moment, share, 3 + moment / 2, (GpuReading(share, 10 * moment, None, None), GpuReading(1.0, 1.0, None, None)))
         for moment, share in ((1.0, 0.1), (2.0, 0.5), (3.0, 0.7), (4.0, 0.1))
     ]
-    watch.timeline = Timeline("here", 2, "NVML", ("H100",) * 2, samples, ("0000:1b:00", "0000:1c:00"))
-    span = watch.started_s + 1.5, watch.started_s + 3.5
-    found = seen(watch, *span, gpus=[("here", "0000:1b:00")])
-    assert found == {"cpu_share": pytest.approx(0.6), "gpu_share": pytest.approx(0.6), "peak_gpu_memory_gib": 30.0}
-    assert seen(watch, *span)["gpu_share"] == pytest.approx(0.8)
-    assert seen(watch, *span, gpus=[("there", "0000:1b:00")])["gpu_share"] is None
-    assert set(seen(watch, math.inf, math.inf).values()) == {None}
+    sampler.timeline = Timeline("here", 2, "NVML", ("H100",) * 2, samples, ("0000:1b:00", "0000:1c:00"))
+    span = sampler.started_s + 1.5, sampler.started_s + 3.5
+    usage = sampler.usage_between(*span, gpus=[("here", "0000:1b:00")])
+    assert usage == Usage(pytest.approx(0.6), pytest.approx(0.6), peak_memory_gib=4.5, peak_gpu_memory_gib=30.0)
+    assert sampler.usage_between(*span).gpu_share == pytest.approx(0.8)
+    assert sampler.usage_between(*span, gpus=[("there", "0000:1b:00")]).gpu_share is None
+    assert sampler.usage_between(math.inf, math.inf) == Usage(None, None, None, None)
+    assert sampler.memory_between(*span) == [(2.0, 4.0), (3.0, 4.5)]
+    assert sampler.peak_memory_gib == 5.0

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from aria_ray.telemetry.gpus import BUSY_READS, GpuReading, find_gpus
-from aria_ray.telemetry.sampler import Sampler
+from aria_ray.telemetry.sampler import MachineSampler
 
 
 class FakeNvmlError(Exception):
@@ -188,7 +188,7 @@ def test_amds_library_that_does_not_start_is_no_gpu(libraries, function):
 def test_reads_that_fail_do_not_end_the_samples(libraries):
     library = fake_amdsmi()
     libraries(amdsmi=library)
-    with Sampler() as sampler:
+    with MachineSampler() as sampler:
         for name in ("gpu_activity", "gpu_metrics_info", "gpu_vram_usage", "power_info"):
             setattr(library, f"amdsmi_get_{name}", fails(KeyError("a field of another version")))
     assert len(sampler.timeline.samples) >= 1
@@ -203,7 +203,7 @@ def test_without_a_library_there_are_none(libraries):
 
 def test_the_series_holds_every_sample(libraries):
     libraries(amdsmi=fake_amdsmi(socket_power=500))
-    with Sampler() as sampler:
+    with MachineSampler() as sampler:
         pass
     series = sampler.series([(0.0, "load")])
     assert series["source"] == "psutil, amdsmi"

@@ -9,18 +9,19 @@ import argparse
 import dataclasses
 from collections.abc import Iterator
 
+from compiled_kernel import Direction, amd_resources, compile_kernel, waves_per_simd
 from results import publish
 
 from aria_ray.kernels.blocks import Blocks
-from aria_ray.kernels.gfx942.compiled import Direction, amd_resources, compile_kernel, waves_per_simd
 from aria_ray.kernels.gfx942.mfma import Tile
-from aria_ray.kernels.gfx942.tiles import DEFAULT_TILE, Gemm, TileSchedule, choose_schedule, schedule
+from aria_ray.kernels.gfx942.tiles import CANDIDATES, Gemm, TileSchedule, choose_schedule, schedule
 from aria_ray.machine.specs import MI300X
 from aria_ray.planning.model_sizes import model_size
 
 LLAMA_8B = model_size("meta-llama/Llama-3.1-8B").shape
 TOKENS = (256, 512, 1024, 2048, 4096, 8192, 16384)
 """Of a packed row: what the schedule is chosen for."""
+DEFAULT_TILE = CANDIDATES[0]
 ALSO = (DEFAULT_TILE, dataclasses.replace(DEFAULT_TILE, instruction_size=32), Tile(128, 128, 64, 8), Tile(256, 256, 64, 8))
 """Whether chosen or not: the default with either instruction and with more wavefronts, and AITER's for more than 512 rows."""
 

@@ -8,9 +8,10 @@ Prints Markdown. With `--write` the section also takes the place of the one with
 import argparse
 from collections.abc import Sequence
 
+from hbm import MI300_HBM, Interleave, channel_loads, folded, overload, padded_pitch, plain
 from results import publish
+from tile_order import traffic_by_tile
 
-from aria_ray.kernels.gfx942.hbm import MI300_HBM, Interleave, channel_loads, folded, overload, padded_pitch, plain
 from aria_ray.kernels.gfx942.mfma import Tile
 from aria_ray.kernels.gfx942.tiles import (
     GROUPS,
@@ -139,7 +140,7 @@ def traffic_table(products: dict[str, Gemm]) -> str:
         if gemm.m <= found.block_m or gemm.n <= found.block_n:
             continue
         tile = Tile(*blocks(found))
-        dealt = {group: sum(l2_traffic(gemm, tile, MI300X, group, remap=False)) / MIB for group in GROUPS}
+        dealt = {group: sum(traffic_by_tile(gemm, tile, MI300X, group, remap=False)) / MIB for group in GROUPS}
         renumbered = sum(l2_traffic(gemm, tile, MI300X, found.group_m)) / MIB
         once = (gemm.m + gemm.n) * gemm.k * 2 / MIB
         lines.append(

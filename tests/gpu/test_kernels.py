@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "tests" / "unit"
 
 
-@pytest.mark.parametrize("cases", ["hardware/kernels/product_cases.py", "training/lora_cases.py"])
+@pytest.mark.parametrize("cases", ["kernels/product_cases.py", "training/lora_cases.py"])
 def test_the_cases_of_the_interpreter(cases):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "pytest", "-q", str(UNIT / cases)]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from aria_ray.errors import AriaError
 from aria_ray.kernels.gfx942.mfma import BYTES, INSTRUCTION_K, Tile, residency
-from aria_ray.kernels.gfx942.workgroups import l2_fetched_bytes, run_fetched_bytes, runs_by_xcd, tiles_by_xcd
+from aria_ray.kernels.gfx942.workgroups import run_fetched_bytes, runs_by_xcd
 from aria_ray.machine.specs import Accelerator
 
 C_BYTES = 2
@@ -33,7 +33,6 @@ L2_BYTES_PER_CLOCK = 2048
 LOAD_LATENCY_CLOCKS = 900
 """Of a load from HBM: a pointer chase published for an MI300X VF (hipcc 6.4, August 2025), which has 288 for L2."""
 
-DEFAULT_TILE = Tile(128, 128, 64)
 # AITER's file for 16 bits (`gfx942-GEMM-A16W16.json`) has 64 x 128 x 128, 128 x 128 x 128 and, above 512 rows, 256 x 256 x 64.
 _SIDES = (
     *(((128, 128), warps, (64, 32, 16, 128)) for warps in (4, 8)),
@@ -214,8 +213,8 @@ def schedule(gemm: Gemm, tile: Tile, accelerator: Accelerator, latency_clocks: i
     )
 
 
-def l2_traffic(gemm: Gemm, tile: Tile, accelerator: Accelerator, group_m: int, remap: bool = True) -> tuple[int, ...]:
-    """Bytes of A and B that each die's L2 fetches (`workgroups.l2_fetched_bytes`), with its tiles contiguous or not."""
+def l2_traffic(gemm: Gemm, tile: Tile, accelerator: Accelerator, group_m: int) -> tuple[int, ...]:
+    """Bytes of A and B that each XCD's L2 fetches for its run of tiles, walked in groups of `group_m` rows."""
     row_bytes, column_bytes = (
         [min(block, size - first) * gemm.k * BYTES[gemm.dtype] for first in range(0, size, block)]
         for size, block in ((gemm.m, tile.block_m), (gemm.n, tile.block_n))
@@ -224,12 +223,8 @@ def l2_traffic(gemm: Gemm, tile: Tile, accelerator: Accelerator, group_m: int, r
     assert xcds is not None  # as gfx942 has them
     assert l2_bytes is not None
     slots = accelerator.compute_units // xcds * residency(tile, gemm.dtype, accelerator).workgroups
-    shape, die_bytes = (len(row_bytes), len(column_bytes)), l2_bytes // xcds
-    if remap:
-        runs = runs_by_xcd(shape[0] * shape[1], xcds)
-        return tuple(run_fetched_bytes(run, group_m, row_bytes, column_bytes, slots=slots, l2_bytes=die_bytes) for run in runs)
-    dealt = tiles_by_xcd(shape, xcds, group_m=group_m, remap=False)
-    return tuple(l2_fetched_bytes(tiles, row_bytes, column_bytes, slots=slots, l2_bytes=die_bytes) for tiles in dealt)
+    runs, xcd_l2_bytes = runs_by_xcd(len(row_bytes) * len(column_bytes), xcds), l2_bytes // xcds
+    return tuple(run_fetched_bytes(run, group_m, row_bytes, column_bytes, slots=slots, l2_bytes=xcd_l2_bytes) for run in runs)
 
 
 def _num_workgroups(gemm: Gemm, tile: Tile) -> int:

@@ -1,81 +1,39 @@
-"""In which order the tiles of a matrix product run over the dies (XCDs) of an MI300X, and what each die's L2 then fetches.
+"""Order in which the tiles of a matrix product run over the dies (XCDs) of an MI300X, and what each XCD's L2 then fetches.
 
-The hardware hands workgroup w to die w mod 8, and each die has an L2 of its own, of 4 MiB (AMD, workload tuning). So tiles that
-follow each other, and share rows of A or columns of B, land on different dies; walked in groups of 8 rows, as is usual, each
-die gets one row of every group and all columns. Renumbering gives each die a contiguous run of tiles; walking a run in groups
-of `group_m` rows keeps it compact, so that it needs few different rows and columns, whatever the shape.
+The hardware hands workgroup w to XCD w mod 8, and each XCD has an L2 of its own, of 4 MiB (AMD, workload tuning). So tiles that
+follow each other, and share rows of A or columns of B, land on different XCDs. Walked in groups of 8 rows, as is usual, each
+XCD gets one row of every group and all columns. The kernel renumbers them (`gemm.tile_of_program`): each XCD gets a contiguous
+run of tiles. Walking a run in groups of `group_m` rows keeps it compact, so that it needs few different rows and columns.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 
-from aria_ray.errors import AriaError
-
-
-def remap_xcd(workgroup: int, num_workgroups: int, num_xcds: int) -> int:
-    """The place in the order of tiles that a workgroup takes, so that each die has a contiguous run: a bijection.
-
-    Where the number is no multiple of the dies, the first dies have one more, as they get one workgroup more from the hardware.
-
-    Raises:
-        AriaError: no such workgroup.
-    """
-    if not 0 <= workgroup < num_workgroups or num_xcds < 1:
-        raise AriaError(f"workgroup {workgroup} of {num_workgroups} over {num_xcds} dies: it must be one of them, from 0")
-    xcd, turn = workgroup % num_xcds, workgroup // num_xcds
-    share, longer = divmod(num_workgroups, num_xcds)
-    return xcd * share + min(xcd, longer) + turn
-
 
 def runs_by_xcd(num_workgroups: int, num_xcds: int) -> list[range]:
-    """The places of each die by `remap_xcd`."""
+    """Positions in the order of tiles that each XCD takes; the first XCDs have one more where they do not divide the tiles."""
     share, longer = divmod(num_workgroups, num_xcds)
     return [range(*ends) for ends in pairwise(xcd * share + min(xcd, longer) for xcd in range(num_xcds + 1))]
 
 
 def grouped_tile(place: int, tile_rows: int, tile_columns: int, group_m: int) -> tuple[int, int]:
-    """Row and column of the tile at a place: down the `group_m` rows of a group, column by column, then the next group."""
+    """Row and column of the tile at a position: down the `group_m` rows of a group, column by column, then the next group."""
     first = place // (group_m * tile_columns) * group_m
     rows = min(group_m, tile_rows - first)
     column, row = divmod(place - first * tile_columns, rows)
     return first + row, column
 
 
-def tiles_by_xcd(shape: tuple[int, int], num_xcds: int, *, group_m: int, remap: bool) -> list[list[tuple[int, int]]]:
-    """The tiles of each die, in the order they start, of a product with that many rows and columns of tiles."""
-    number = shape[0] * shape[1]
-    return [
-        [
-            grouped_tile(remap_xcd(workgroup, number, num_xcds) if remap else workgroup, *shape, group_m)
-            for workgroup in range(xcd, number, num_xcds)
-        ]
-        for xcd in range(num_xcds)
-    ]
-
-
-def l2_fetched_bytes(
-    tiles: Sequence[tuple[int, int]], row_bytes: Sequence[int], column_bytes: Sequence[int], *, slots: int, l2_bytes: int
-) -> int:
-    """Bytes of A and B that one die's L2 fetches for its tiles.
-
-    `row_bytes[i]` are those of A that row i of tiles needs, `column_bytes[j]` those of B. `slots` workgroups run on the die at
-    a time and step through K together, so what several of them need is fetched once; the next so many find nothing of it left,
-    unless all that the die ever needs fits into its L2.
-    """
-
-    def needed(first: int, last: int) -> int:
-        rows, columns = ({tile[side] for tile in tiles[first : last + 1]} for side in (0, 1))
-        return sum(row_bytes[row] for row in rows) + sum(column_bytes[column] for column in columns)
-
-    return _fetched_bytes(range(len(tiles)), needed, slots, l2_bytes)
-
-
 def run_fetched_bytes(
     places: range, group_m: int, row_bytes: Sequence[int], column_bytes: Sequence[int], *, slots: int, l2_bytes: int
 ) -> int:
-    """`l2_fetched_bytes` for the tiles of a contiguous run of places (`runs_by_xcd`), without looking at every tile.
+    """Bytes of A and B that one XCD's L2 fetches for a contiguous run of tiles (`runs_by_xcd`).
 
-    A part of a run needs neighbouring rows and neighbouring columns, but for one edge: within a group of rows the last column
+    `row_bytes[i]` are those of A that row i of tiles needs, `column_bytes[j]` those of B. `slots` workgroups run on the XCD at
+    a time and step through K together, so what several of them need is fetched once. The next `slots` workgroups find nothing
+    of it left, unless all that the XCD ever needs fits into its L2.
+
+    A part of a run needs neighbouring rows and neighbouring columns, with one exception: within a group of rows the last column
     may begin again above where the first began, and the next group again at column 0.
     """
     num_rows, num_columns = len(row_bytes), len(column_bytes)
@@ -102,7 +60,7 @@ def run_fetched_bytes(
 
 
 def _fetched_bytes(places: range, needed: Callable[[int, int], int], slots: int, l2_bytes: int) -> int:
-    """`needed` are the bytes of all tiles from one place to another, both among them."""
+    """`needed` gives the bytes of all tiles from one position to another, both included."""
     if not places:
         return 0
     everything = needed(places[0], places[-1])

@@ -10,10 +10,11 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from tile_order import remap_xcd
 
 from aria_ray.errors import TrainingError
 from aria_ray.kernels.gemm import tile_of_program
-from aria_ray.kernels.gfx942.workgroups import grouped_tile, remap_xcd
+from aria_ray.kernels.gfx942.workgroups import grouped_tile
 from aria_ray.kernels.launch import can_launch, low_rank_gemm
 from aria_ray.kernels.lora import LoraLinear
 

@@ -1,9 +1,9 @@
 """The kernel compiled for GPUs that are not here, for the layers of Llama-3.1-8B: what is in the code, against the plan."""
 
 import pytest
+from compiled_kernel import amd_resources, compile_kernel, waves_per_simd
 
 from aria_ray.kernels.blocks import Blocks, blocks_for
-from aria_ray.kernels.gfx942.compiled import amd_resources, compile_kernel, waves_per_simd
 from aria_ray.kernels.gfx942.tiles import Gemm, choose_schedule
 from aria_ray.machine.specs import H100, MI300X
 

@@ -7,9 +7,10 @@ import pytest
 
 from aria_ray.errors import AriaError
 from aria_ray.kernels.gfx942.mfma import INSTRUCTION_K, MAX_WAVES_PER_SIMD, VGPR_BLOCK, Tile, residency
-from aria_ray.kernels.gfx942.tiles import DEFAULT_TILE, KPACK
+from aria_ray.kernels.gfx942.tiles import KPACK
 from aria_ray.machine.specs import H100, MI300X
 
+DEFAULT_TILE = Tile(128, 128, 64)
 VGPRS = 512
 
 

@@ -5,12 +5,12 @@ import random
 from dataclasses import replace
 
 import pytest
+from tile_order import traffic_by_tile
 
 from aria_ray.errors import AriaError
 from aria_ray.kernels.gfx942.mfma import BYTES, Tile, residency
 from aria_ray.kernels.gfx942.tiles import (
     CANDIDATES,
-    DEFAULT_TILE,
     GROUPS,
     NEARLY,
     Gemm,
@@ -20,9 +20,9 @@ from aria_ray.kernels.gfx942.tiles import (
     predicted_times,
     schedule,
 )
-from aria_ray.kernels.gfx942.workgroups import l2_fetched_bytes, tiles_by_xcd
 from aria_ray.machine.specs import H100, MI300X
 
+DEFAULT_TILE = Tile(128, 128, 64)
 # Every tile of these sizes, with and without a pipeline, with either instruction.
 SPACE = [
     Tile(*sizes)
@@ -58,7 +58,7 @@ def test_the_choice_is_nearly_as_good_for_any_size():
 
 
 def test_the_candidates_are_part_of_what_is_searched_and_begin_with_the_default():
-    assert CANDIDATES[0] == DEFAULT_TILE == Tile(128, 128, 64)
+    assert CANDIDATES[0] == DEFAULT_TILE
     assert set(CANDIDATES) <= set(SPACE)
 
 
@@ -136,9 +136,8 @@ def test_a_step_shallower_than_the_instruction_does_not_fit():
     ids=str,
 )
 def test_renumbering_saves_l2_traffic(gemm, over_usual, over_best):
-    dealt, renumbered = (
-        {group: sum(l2_traffic(gemm, DEFAULT_TILE, MI300X, group, remap)) for group in GROUPS} for remap in (False, True)
-    )
+    dealt = {group: sum(traffic_by_tile(gemm, DEFAULT_TILE, MI300X, group, remap=False)) for group in GROUPS}
+    renumbered = {group: sum(l2_traffic(gemm, DEFAULT_TILE, MI300X, group)) for group in GROUPS}
     chosen = renumbered[choose_schedule(gemm, MI300X).group_m]
     assert chosen == min(renumbered.values())
     assert dealt[8] >= over_usual * chosen  # groups of 8, usual in Triton, give each of 8 dies one row of every group
@@ -150,24 +149,16 @@ def test_no_die_fetches_more_than_all_its_workgroups_read_and_all_fetch_everythi
     held = residency(DEFAULT_TILE, gemm.dtype, MI300X)
     assert held.workgroups == 2
     for group, remap in itertools.product(GROUPS, (True, False)):
-        found = l2_traffic(gemm, DEFAULT_TILE, MI300X, group, remap)
-        assert len(found) == 8
-        assert sum(found) >= (gemm.m + gemm.n) * gemm.k * 2
-        assert max(found) <= 24 * (128 + 128) * gemm.k * 2  # 8 x 24 tiles, 24 to each die
+        fetched = traffic_by_tile(gemm, DEFAULT_TILE, MI300X, group, remap=remap)
+        assert len(fetched) == 8
+        assert sum(fetched) >= (gemm.m + gemm.n) * gemm.k * 2
+        assert max(fetched) <= 24 * (128 + 128) * gemm.k * 2  # 8 x 24 tiles, 24 to each die
 
 
 @pytest.mark.parametrize("gemm", [*CASES, Gemm(2000, 14336, 4096), Gemm(5000, 1000, 512)], ids=str)
 def test_what_renumbered_tiles_fetch_is_what_they_fetch_one_by_one(gemm):
-    shape = -(-gemm.m // 128), -(-gemm.n // 128)
-    rows, columns = (
-        [min(128, size - first) * gemm.k * BYTES[gemm.dtype] for first in range(0, size, 128)] for size in (gemm.m, gemm.n)
-    )
-    slots = 38 * residency(DEFAULT_TILE, gemm.dtype, MI300X).workgroups
     for group in GROUPS:
-        by_tile = tuple(
-            l2_fetched_bytes(tiles, rows, columns, slots=slots, l2_bytes=4 * 2**20)
-            for tiles in tiles_by_xcd(shape, 8, group_m=group, remap=True)
-        )
+        by_tile = traffic_by_tile(gemm, DEFAULT_TILE, MI300X, group, remap=True)
         assert l2_traffic(gemm, DEFAULT_TILE, MI300X, group) == by_tile
 
 

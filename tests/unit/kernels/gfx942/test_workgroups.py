@@ -4,16 +4,10 @@ import random
 from itertools import chain
 
 import pytest
+from tile_order import l2_fetched_bytes, remap_xcd, tiles_by_xcd
 
 from aria_ray.errors import AriaError
-from aria_ray.kernels.gfx942.workgroups import (
-    grouped_tile,
-    l2_fetched_bytes,
-    remap_xcd,
-    run_fetched_bytes,
-    runs_by_xcd,
-    tiles_by_xcd,
-)
+from aria_ray.kernels.gfx942.workgroups import grouped_tile, run_fetched_bytes, runs_by_xcd
 
 XCDS = 8
 

@@ -3,9 +3,9 @@
 import itertools
 
 import pytest
+from hbm import MI300_HBM, channel_loads, folded, overload, padded_pitch, plain
 
 from aria_ray.errors import AriaError
-from aria_ray.kernels.gfx942.hbm import MI300_HBM, channel_loads, folded, overload, padded_pitch, plain
 
 L2 = plain(16, 256)
 HBM = plain(128, 256)

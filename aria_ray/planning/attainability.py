@@ -1,4 +1,4 @@
-"""Which targets of a recipe given hardware can meet: the share of the bound that each needs, beside what was reached."""
+"""Which targets of a recipe the hardware can meet: the share of the bound that each needs, beside the share reached so far."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,33 +9,33 @@ from aria_ray.planning.estimates import NGRAM, RecipeOnHardware, TrainingEstimat
 from aria_ray.planning.memory import Memory
 
 Attainability = Literal[
-    "attainable", "needs more than was reached", "unknown", "out of reach", "does not fit", "no roofline", "unmeasured"
+    "attainable", "above reference speeds", "unknown", "out of reach", "does not fit", "not estimated", "unmeasured"
 ]
-NO_ROOFLINE = ("accuracy", "tool_compliance", "stability_cv", "stability_drift", "memory_growth")
-"""Targets of which sizes and peaks say nothing."""
+NOT_ESTIMATED = ("accuracy", "tool_compliance", "stability_cv", "stability_drift", "memory_growth")
+"""Targets that sizes and peaks say nothing about."""
 
 
 @dataclass(frozen=True)
 class TargetAttainability:
-    """One target against what the hardware can do."""
+    """One target, and whether the hardware can meet it."""
 
     name: str
     target: float
     bound: float | None
-    """In the target's unit."""
+    """Bound in the target's unit; None where there is none."""
     needed_share: float | None
-    """Of the bound."""
+    """Share of the bound that the target needs."""
     achieved_share: float | None
-    """Of its bound that like work reached."""
+    """Share of its bound that a published or measured run of the same kind of work reached."""
     verdict: Attainability
     why: str
     way: str
-    """What would make it attainable; empty where it is."""
+    """What would make the target attainable; empty where it is."""
 
 
 @dataclass(frozen=True)
-class Option:
-    """One way to serve, for one stream."""
+class ServingOption:
+    """One way to serve, with its bound for one stream."""
 
     precision: Precision
     speculation: Speculation
@@ -44,148 +44,161 @@ class Option:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for people: `bf16`, `fp8 + n-gram`."""
         return self.precision.name + ("" if self.speculation == PLAIN else " + n-gram")
 
 
-def serving_options(site: RecipeOnHardware) -> list[Option]:
-    """From the least to the most that is changed: nothing, speculation, which keeps the answers, FP8, which may not, both; of
-    those that fit."""
-    fitting = [(precision, site.achieved(precision)) for precision in site.precisions if site.most_streams(precision)]
+def serving_options(setup: RecipeOnHardware) -> list[ServingOption]:
+    """The options that fit into memory, from the smallest change to the largest.
+
+    The order is: no change; speculation, which keeps the answers; FP8, which may change them; both.
+    """
+    fitting = [(precision, setup.reference(precision)) for precision in setup.precisions if setup.most_streams(precision)]
     return [
-        Option(precision, how, site.bounds(precision, 1, how).tokens_per_s, reached.share if reached else None)
-        for precision, reached in fitting
-        for how in (PLAIN, NGRAM)
+        ServingOption(
+            precision,
+            speculation,
+            setup.bounds(precision, 1, speculation).tokens_per_s,
+            reference.share if reference else None,
+        )
+        for precision, reference in fitting
+        for speculation in (PLAIN, NGRAM)
     ]
 
 
-def verdict(needed_share: float, achieved_share: float | None) -> Attainability:
-    """More than all of the bound is out of reach; up to what was reached is attainable; between the two nobody knows."""
+def attainability(needed_share: float, achieved_share: float | None) -> Attainability:
+    """Whether a share of the bound can be had.
+
+    More than the whole bound is out of reach, and no more than what a reference reached is attainable. Nobody knows about what
+    lies between.
+    """
     if needed_share > 1:
         return "out of reach"
     if achieved_share is None:
         return "unknown"
-    return "attainable" if needed_share <= achieved_share else "needs more than was reached"
+    return "attainable" if needed_share <= achieved_share else "above reference speeds"
 
 
 def target_attainability(
-    site: RecipeOnHardware, training: TrainingEstimate | None, memory: Mapping[str, Memory]
+    setup: RecipeOnHardware, training: TrainingEstimate | None, memory: Mapping[str, Memory]
 ) -> list[TargetAttainability]:
-    """Every target of the recipe that is set, and its speed read as that of one stream. No `training` is one that does not
-    fit."""
-    targets = site.config.validation.targets
-    found = []
+    """One row for each target that the recipe sets, and a second for its speed, read as that of one stream.
+
+    `training` is None where training does not fit into memory.
+    """
+    targets = setup.config.validation.targets
+    rows = []
     if (speed := targets.output_tokens_per_s) is not None:
-        found += [_concurrent(site, speed)] if site.config.validation.concurrency > 1 else []
-        found.append(_single_stream(site, speed))
+        rows += [_concurrent(setup, speed)] if setup.config.validation.concurrency > 1 else []
+        rows.append(_single_stream(setup, speed))
     if targets.output_roofline_share is not None:
-        fits = site.most_streams(site.base) > 0
-        why = "of the bound without context, as the report has it"
-        found.append(_share(site, "output_roofline_share", targets.output_roofline_share, site.base, why, fits=fits))
+        fits = setup.most_streams(setup.base) > 0
+        of = "the bound without context, as in the report"
+        rows.append(_share(setup, "output_roofline_share", targets.output_roofline_share, setup.base, of, fits=fits))
     if targets.train_step_ms is not None:
-        found.append(_train_step(site, targets.train_step_ms, training))
+        rows.append(_train_step(setup, targets.train_step_ms, training))
     if targets.train_flop_utilization is not None:
-        wanted, fits = targets.train_flop_utilization, training is not None
-        found.append(_share(site, "train_flop_utilization", wanted, None, "of the matrix products' peak", fits=fits))
-    found.append(_memory_reduction(site, targets.memory_reduction, memory))
-    busy = "a share of time that units are busy, not of their peak: measured while it runs"
-    found.append(
-        TargetAttainability("compute_utilization", targets.compute_utilization, None, None, None, "no roofline", busy, "")
+        target, of, fits = targets.train_flop_utilization, "the peak of matrix products", training is not None
+        rows.append(_share(setup, "train_flop_utilization", target, None, of, fits=fits))
+    rows.append(_memory_reduction(setup, targets.memory_reduction, memory))
+    busy = "the share of time that the units are busy is measured during the run; no peak limits it"
+    rows.append(
+        TargetAttainability("compute_utilization", targets.compute_utilization, None, None, None, "not estimated", busy, "")
     )
-    return found
+    return rows
 
 
-def _concurrent(site: RecipeOnHardware, target: float) -> TargetAttainability:
-    asked, most = site.config.validation.concurrency, site.most_streams(site.base)
-    name, streams = f"output_tokens_per_s, {asked} streams", min(asked, most)
+def _concurrent(setup: RecipeOnHardware, target: float) -> TargetAttainability:
+    requested, most = setup.config.validation.concurrency, setup.most_streams(setup.base)
+    name, streams = f"output_tokens_per_s, {requested} streams", min(requested, most)
     if not streams:
-        return _does_not_fit(site, name, target)
-    bounds, reached = site.bounds(site.base, streams), site.achieved(site.base)
-    share, bound = reached.share if reached else None, bounds.tokens_per_s
-    found = verdict(target / bound, share)
-    counted = f"{streams} streams" if streams == asked else f"{streams} of {asked} streams fit at a time"
-    why = f"{counted} on one replica in {site.base.name}, bound at {rounded(bound)} tokens/s"
+        return _does_not_fit(setup, name, target)
+    bounds, reference = setup.bounds(setup.base, streams), setup.reference(setup.base)
+    share, bound = reference.share if reference else None, bounds.tokens_per_s
+    verdict = attainability(target / bound, share)
+    counted = f"{streams} streams" if streams == requested else f"{streams} of {requested} streams fit at a time"
+    why = f"{counted} on one replica in {setup.base.name}, bound {rounded(bound)} tokens/s"
     way = ""
-    if found in ("out of reach", "needs more than was reached"):
+    if verdict in ("out of reach", "above reference speeds"):
         way = f"{replicas_for(target, bound, achieved_share=share or 1)} replicas"
         way += ", or more streams" if bounds.bound_by == "memory" and streams < most else ""
-    return TargetAttainability(name, target, bound, target / bound, share, found, why, way)
+    return TargetAttainability(name, target, bound, target / bound, share, verdict, why, way)
 
 
-def _single_stream(site: RecipeOnHardware, target: float) -> TargetAttainability:
-    name, options = "output_tokens_per_s, one stream", serving_options(site)
-    if not site.most_streams(site.base):
-        return _does_not_fit(site, name, target)
+def _single_stream(setup: RecipeOnHardware, target: float) -> TargetAttainability:
+    name, options = "output_tokens_per_s, one stream", serving_options(setup)
+    if not setup.most_streams(setup.base):
+        return _does_not_fit(setup, name, target)
     base, *others = options
     needed = target / base.bound_tokens_per_s
-    found = verdict(needed, base.achieved_share)
-    why = f"one stream in {base.name} is bound at {rounded(base.bound_tokens_per_s)} tokens/s"
-    shares = [f"{option.name} {target / option.bound_tokens_per_s:.0%}" for option in others]
-    way = "" if found == "attainable" else f"needed with {', '.join(shares)}"
-    return TargetAttainability(name, target, base.bound_tokens_per_s, needed, base.achieved_share, found, why, way)
+    verdict = attainability(needed, base.achieved_share)
+    why = f"one stream in {base.name}, bound {rounded(base.bound_tokens_per_s)} tokens/s"
+    shares = [f"{target / option.bound_tokens_per_s:.0%} with {option.name}" for option in others]
+    way = "" if verdict == "attainable" else f"it needs {', '.join(shares)}"
+    return TargetAttainability(name, target, base.bound_tokens_per_s, needed, base.achieved_share, verdict, why, way)
 
 
-def _does_not_fit(site: RecipeOnHardware, name: str, target: float) -> TargetAttainability:
-    others = sorted({option.precision.name for option in serving_options(site)})
-    why, way = f"one engine in {site.base.name} has no room for one stream", " or ".join([*others, "larger memory"])
+def _does_not_fit(setup: RecipeOnHardware, name: str, target: float) -> TargetAttainability:
+    others = sorted({option.precision.name for option in serving_options(setup)})
+    why, way = f"one engine in {setup.base.name} has no memory for one stream", " or ".join([*others, "larger memory"])
     return TargetAttainability(name, target, None, None, None, "does not fit", why, way)
 
 
 def _share(
-    site: RecipeOnHardware, name: str, target: float, precision: Precision | None, why: str, *, fits: bool
+    setup: RecipeOnHardware, name: str, target: float, precision: Precision | None, of: str, *, fits: bool
 ) -> TargetAttainability:
-    """One of the two targets that are shares of what the report measures the machine to reach at most."""
-    if site.on_gpu:
-        return TargetAttainability(name, target, None, None, None, "unmeasured", "of a GPU no run measures the peaks", "")
+    """A target that is itself a share of a bound that the run measures on the processor."""
+    if setup.on_gpu:
+        return TargetAttainability(name, target, None, None, None, "unmeasured", "no run measures the peaks of a GPU", "")
     if not fits:
-        return TargetAttainability(name, target, None, None, None, "does not fit", "see the memory above", "")
-    reached = site.achieved(precision)
-    share = reached.share if reached else None
-    found = verdict(target, share)
-    way = "" if found == "attainable" else "faster software than what was measured"
-    return TargetAttainability(name, target, 1.0, target, share, found, f"a share {why}", way)
+        return TargetAttainability(name, target, None, None, None, "does not fit", "see the memory table", "")
+    reference = setup.reference(precision)
+    share = reference.share if reference else None
+    verdict = attainability(target, share)
+    way = "" if verdict == "attainable" else "software faster than the reference"
+    return TargetAttainability(name, target, 1.0, target, share, verdict, f"share of {of}", way)
 
 
-def _train_step(site: RecipeOnHardware, target_ms: float, training: TrainingEstimate | None) -> TargetAttainability:
+def _train_step(setup: RecipeOnHardware, target_ms: float, training: TrainingEstimate | None) -> TargetAttainability:
     if training is None:
-        return TargetAttainability("train_step_ms", target_ms, None, None, None, "does not fit", "see the memory above", "")
+        return TargetAttainability("train_step_ms", target_ms, None, None, None, "does not fit", "see the memory table", "")
     needed, share = training.bound_ms / target_ms, training.achieved_share
-    found = verdict(needed, share)
-    why = f"{training.tokens_per_worker:,} tokens a worker take {rounded(training.bound_ms)} ms at the peak"
-    why += f", {rounded(training.estimated_ms)} ms as estimated" if training.estimated_ms else ""
+    verdict = attainability(needed, share)
+    why = f"{training.tokens_per_worker:,} tokens per worker take {rounded(training.bound_ms)} ms at the peak"
+    why += f", {rounded(training.estimated_ms)} ms by the estimate" if training.estimated_ms else ""
     way = ""
-    if found in ("out of reach", "needs more than was reached") and share is not None:
-        ways = list(_shorter_steps(site, target_ms, int(training.tokens_per_worker * share / needed)))
-        way = f"at the share that was reached {', or '.join(ways)} (longer examples are dropped)" if ways else "other hardware"
-    return TargetAttainability("train_step_ms", target_ms, training.bound_ms, needed, share, found, why, way)
+    if verdict in ("out of reach", "above reference speeds") and share is not None:
+        ways = list(_shorter_steps(setup, target_ms, int(training.tokens_per_worker * share / needed)))
+        way = f"attainable with {', or '.join(ways)} (longer examples are dropped)" if ways else "other hardware"
+    return TargetAttainability("train_step_ms", target_ms, training.bound_ms, needed, share, verdict, why, way)
 
 
-def _shorter_steps(site: RecipeOnHardware, target_ms: float, tokens: int) -> Iterator[str]:
-    """Changes of the recipe that come to so many tokens a worker, as overrides, of which each makes the target attainable."""
-    now = site.config.training
+def _shorter_steps(setup: RecipeOnHardware, target_ms: float, tokens: int) -> Iterator[str]:
+    """Overrides of the recipe that leave each worker `tokens` per step, those alone that make the target attainable."""
+    now = setup.config.training
     if not tokens:
         return
     workers = -(-now.tokens_per_step // tokens)
     changes = [{"tokens_per_step": now.num_workers * tokens, "max_tokens": min(now.max_tokens, tokens)}]
-    if site.on_gpu and now.tokens_per_step >= workers:  # a processor's workers share it, however many they are
+    if setup.on_gpu and now.tokens_per_step >= workers:  # workers on a processor share it, so more of them bring nothing
         changes.append({"num_workers": workers, "max_tokens": min(now.max_tokens, now.tokens_per_step // workers)})
     for change in changes:
-        config = site.config.model_copy(update={"training": now.model_copy(update=change)})
-        shorter = training_estimate(replace(site, config=config))
-        if verdict(shorter.bound_ms / target_ms, shorter.achieved_share) == "attainable":
+        config = setup.config.model_copy(update={"training": now.model_copy(update=change)})
+        shorter = training_estimate(replace(setup, config=config))
+        if attainability(shorter.bound_ms / target_ms, shorter.achieved_share) == "attainable":
             yield " ".join(f"training.{name}={value}" for name, value in change.items())
 
 
-def _memory_reduction(site: RecipeOnHardware, target: float, memory: Mapping[str, Memory]) -> TargetAttainability:
-    baseline, against = memory["full AdamW"].total_bytes, "full AdamW"
-    if site.base.name == "bf16":  # the project's own baseline has no second copy of the weights
-        baseline -= 8 * site.model.num_parameters
-        against = "full AdamW with everything in bfloat16"
-    less = 1 - memory["LoRA"].total_bytes / baseline
-    why = f"the sum of parts is {less:.0%} less than that of {against}"
-    found: Attainability = "attainable" if less >= target else "out of reach"
-    if site.on_gpu:
-        found, why = "unmeasured", f"no run on GPUs measures it, so it is not met; {why}"
+def _memory_reduction(setup: RecipeOnHardware, target: float, memory: Mapping[str, Memory]) -> TargetAttainability:
+    baseline_bytes, baseline = memory["full AdamW"].total_bytes, "full AdamW"
+    if setup.base.name == "bf16":  # the project's own baseline has no second copy of the weights
+        baseline_bytes -= 8 * setup.model.num_parameters
+        baseline = "full AdamW with everything in bfloat16"
+    reduction = 1 - memory["LoRA"].total_bytes / baseline_bytes
+    why = f"the planned parts take {reduction:.0%} less than {baseline}"
+    verdict: Attainability = "attainable" if reduction >= target else "out of reach"
+    if setup.on_gpu:
+        verdict, why = "unmeasured", f"runs on GPUs do not measure it, so it is never met; {why}"
     else:
-        why += "; libraries, which both have beside the parts, make it less"
-    return TargetAttainability("memory_reduction", target, less, None, None, found, why, "")
+        why += "; both also hold libraries, which makes the measured reduction smaller"
+    return TargetAttainability("memory_reduction", target, reduction, None, None, verdict, why, "")

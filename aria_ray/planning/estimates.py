@@ -1,4 +1,4 @@
-"""What a recipe's training and serving may expect of given hardware: bounds, and estimates at shares that others reached."""
+"""Bounds and estimates for a recipe on given hardware. An estimate is the bound times the share that a reference reached."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,22 +32,23 @@ from aria_ray.planning.memory import (
     serving,
 )
 from aria_ray.planning.model_sizes import ModelSize
-from aria_ray.planning.reference_speeds import ReferenceSpeed, WorkKind, achieved, peak_of
+from aria_ray.planning.reference_speeds import ReferenceSpeed, WorkKind, best_reference, peak_of
 
 SUPERVISED_SHARE = 0.26
-"""Assumed: tokens that loss is taken on, of those computed: 41 of a turn's 155 (benchmarks/RESULTS.md: Ablations, Training)."""
+"""Share of the computed tokens that the loss is taken on. Assumed: 41 of a turn's 155 (benchmarks/RESULTS.md: Ablations,
+Training)."""
 NGRAM = Speculation(drafted_tokens=4, tokens_per_step=1.33)
-"""Assumed of n-gram speculation: what vLLM's proposer brings on the dataset's own answers (benchmarks/RESULTS.md, n-gram
+"""N-gram speculation. Assumed: what vLLM's proposer reaches on the dataset's own answers (benchmarks/RESULTS.md, n-gram
 speculation on the dataset)."""
 _DECODING: Mapping[str, WorkKind] = {"bf16": "decoding bf16", "fp8": "decoding fp8", "fp32": "decoding fp32"}
 _THROUGHPUT: Mapping[str, WorkKind] = {"fp8": "throughput fp8"}
 BATCHED_TOKENS = 8192
-"""What vLLM's server computes in one step at most on GPUs of this size, unless told otherwise."""
+"""Most tokens that vLLM's server computes in one step on GPUs of this size, by default."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What one engine has, and what one training worker has: the same GPU, or the processor and a worker's part of it."""
+    """The device of one engine and that of one training worker: the same GPU, or the processor and a worker's part of it."""
 
     engine: Accelerator
     worker: Accelerator
@@ -55,7 +56,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class RecipeOnHardware:
-    """A recipe on given hardware: one device for each training worker, and as many for replicas."""
+    """A recipe on given hardware: one device per training worker, and as many for replicas."""
 
     config: RunConfig
     model: ModelSize
@@ -68,27 +69,27 @@ class RecipeOnHardware:
 
     @property
     def prompt_tokens(self) -> int:
-        """Assumed of every request: as long as the longest row of training."""
+        """Length of every prompt. Assumed: that of the longest row in training."""
         return self.config.training.max_tokens
 
     @property
     def context_tokens(self) -> float:
-        """What a stream looks back at on average: the prompt and half of the answer."""
+        """Mean context of a stream: the prompt and half of the answer."""
         return self.prompt_tokens + self.config.validation.output_tokens / 2
 
     @property
     def base(self) -> Precision:
-        """The precision of the recipe's own type."""
+        """Precision of the recipe's `model.dtype`."""
         return PRECISIONS["bf16" if self.config.model.dtype == "bfloat16" else "fp32"]
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """The recipe's own, and FP8 where the hardware has it."""
+        """The recipe's own precision, and FP8 where the hardware has it."""
         return (self.base, PRECISIONS["fp8"]) if "fp8" in self.hardware.engine.peak_flops_per_s else (self.base,)
 
     @property
     def work(self) -> TrainingWork:
-        """What one training worker holds, with the kernels that a run of the recipe takes; on a processor always torch's.
+        """Work of one training worker, with the kernels that a run of the recipe uses; on a processor always torch's.
 
         Raises:
             AriaError: the recipe asks for kernels that need a GPU, and trains on none.
@@ -107,17 +108,17 @@ class RecipeOnHardware:
             kernels=kernels,
         )
 
-    def achieved(self, precision: Precision | None = None) -> ReferenceSpeed | None:
-        """What was reached: in training, or in decoding with that precision; None where nobody was found to say."""
-        return achieved(self.hardware.engine, "training" if precision is None else _DECODING[precision.name])
+    def reference(self, precision: Precision | None = None) -> ReferenceSpeed | None:
+        """The best reference for training, or for decoding in `precision`; None where no source was found."""
+        return best_reference(self.hardware.engine, "training" if precision is None else _DECODING[precision.name])
 
-    def achieved_under_load(self, precision: Precision) -> ReferenceSpeed | None:
-        """What a full engine reached, or else streams that are few."""
+    def reference_under_load(self, precision: Precision) -> ReferenceSpeed | None:
+        """The best reference for an engine with as many streams as fit; where there is none, the one for few streams."""
         kind = _THROUGHPUT.get(precision.name)
-        return (achieved(self.hardware.engine, kind) if kind else None) or self.achieved(precision)
+        return (best_reference(self.hardware.engine, kind) if kind else None) or self.reference(precision)
 
     def serving_memory(self, precision: Precision, streams: int) -> Memory:
-        """One engine with so many streams, each at its longest."""
+        """Memory of one engine with that many streams, each at its full length."""
         return serving(
             self.model,
             precision,
@@ -128,12 +129,12 @@ class RecipeOnHardware:
         )
 
     def most_streams(self, precision: Precision) -> int:
-        """Streams that fit into one engine at a time, each at its longest; 0 where not one does."""
+        """Number of streams of full length that fit into one engine at a time; 0 where none does."""
         free, left = (self.serving_memory(precision, streams).free_bytes for streams in (1, 2))
         return 0 if free < 0 else 1 + int(free / (free - left))
 
     def bounds(self, precision: Precision, streams: int, speculation: Speculation = PLAIN) -> DecodeBounds:
-        """Of decoding."""
+        """Bounds of decoding, in output tokens per second over all streams."""
         peak = peak_of(self.hardware.engine, precision.arithmetic)
         return decode_bounds_at(
             self.model.shape,
@@ -147,7 +148,10 @@ class RecipeOnHardware:
 
 @dataclass(frozen=True)
 class TrainingEstimate:
-    """Steps of all workers together, each at the same time."""
+    """Bound and estimate of the training steps, which all workers take together.
+
+    Rates in tokens/s are sums over the workers. `achieved_share` and the estimates are None where there is no reference.
+    """
 
     num_workers: int
     num_steps: int
@@ -166,13 +170,16 @@ class TrainingEstimate:
 
 @dataclass(frozen=True)
 class DecodingEstimate:
-    """Output tokens per second of one replica. What does not fit has no bound, of which nothing is published no estimate."""
+    """Output tokens per second of one replica, over all streams.
+
+    The bound is None where not one stream fits, the estimate where there is no reference.
+    """
 
     precision: str
     speculation: str
     streams: int
     fitting_streams: int
-    """Of those, how many fit at a time: the bound is of these."""
+    """Number of those streams that fit at a time; the bound is theirs."""
     bound_tokens_per_s: float | None
     bound_by: Literal["arithmetic", "memory"] | None
     achieved_share: float | None
@@ -180,15 +187,15 @@ class DecodingEstimate:
 
 
 @dataclass(frozen=True)
-class LoadOutlook:
-    """Replicas for a load, None for what does not fit; no estimate where nothing is published."""
+class LoadEstimate:
+    """Number of replicas for a load. Figures are None where no stream fits, the estimate also where there is no reference."""
 
     precision: str
     requests_per_s: float
     prompt_tokens: int
     output_tokens: int
     streams: int
-    """At a time on each: as many as are asked for and fit."""
+    """Streams on each replica at a time: the most that the recipe measures, as far as they fit."""
     replica_bound_per_s: float | None
     prefill_bound_ms: float | None
     replicas_at_bound: int | None
@@ -196,28 +203,28 @@ class LoadOutlook:
 
 
 def rounded(value: float) -> str:
-    """For people: whole numbers from a hundred on, else two digits."""
+    """A figure for people: whole numbers from 100 on, two significant digits below."""
     return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}"
 
 
-def training_memory(site: RecipeOnHardware) -> dict[str, Memory]:
-    """LoRA as the recipe does it, and all weights trained, each on what one worker has."""
-    capacity = site.hardware.worker.memory_bytes
+def training_memory(setup: RecipeOnHardware) -> dict[str, Memory]:
+    """Memory of one worker, for the recipe's LoRA training and for training all weights."""
+    capacity = setup.hardware.worker.memory_bytes
     return {
-        "LoRA": lora_training(site.model, site.work, capacity),
-        "full AdamW": full_training(site.model, site.work, capacity),
+        "LoRA": lora_training(setup.model, setup.work, capacity),
+        "full AdamW": full_training(setup.model, setup.work, capacity),
     }
 
 
-def serving_memory(site: RecipeOnHardware) -> dict[str, Memory]:
-    """One engine with as many streams as the recipe measures at most, by precision."""
-    streams = max(site.config.validation.levels)
-    return {precision.name: site.serving_memory(precision, streams) for precision in site.precisions}
+def serving_memory(setup: RecipeOnHardware) -> dict[str, Memory]:
+    """Memory of one engine by precision, with the most streams that the recipe measures."""
+    streams = max(setup.config.validation.levels)
+    return {precision.name: setup.serving_memory(precision, streams) for precision in setup.precisions}
 
 
-def training_estimate(site: RecipeOnHardware) -> TrainingEstimate:
-    """The recipe's steps, every row one example, which is the most that attention can have to do."""
-    training, model = site.config.training, site.model
+def training_estimate(setup: RecipeOnHardware) -> TrainingEstimate:
+    """Bound and estimate of the recipe's steps. Every row is taken as one example, the most work for attention."""
+    training, model = setup.config.training, setup.model
     tokens = -(-training.tokens_per_step // training.num_workers)
     rows = -(-tokens // training.max_tokens)
     flops = lora_step_flops(
@@ -229,13 +236,13 @@ def training_estimate(site: RecipeOnHardware) -> TrainingEstimate:
         num_supervised=int(SUPERVISED_SHARE * tokens),
     )
     bound = train_step_s(
-        peak_of(site.hardware.worker, site.base.arithmetic),
+        peak_of(setup.hardware.worker, setup.base.arithmetic),
         flops=flops,
-        weight_bytes=TYPE_BYTES[site.config.model.dtype] * (model.linear_weights + model.head_weights),
+        weight_bytes=TYPE_BYTES[setup.config.model.dtype] * (model.linear_weights + model.head_weights),
         num_trained=model.adapter_weights(training.lora.rank, training.lora.target_modules),
     )
-    reached = site.achieved()
-    estimated_s = bound.seconds / reached.share if reached else None
+    reference = setup.reference()
+    estimated_s = bound.seconds / reference.share if reference else None
     return TrainingEstimate(
         num_workers=training.num_workers,
         num_steps=training.num_steps,
@@ -245,54 +252,54 @@ def training_estimate(site: RecipeOnHardware) -> TrainingEstimate:
         bound_by="arithmetic" if bound.by_arithmetic_s >= bound.by_memory_s else "memory",
         bound_tokens_per_s=training.tokens_per_step / bound.seconds,
         bound_hours=training.num_steps * bound.seconds / 3600,
-        achieved_share=reached.share if reached else None,
-        achieved_by=f"{reached.what} on {reached.hardware}" if reached else "",
+        achieved_share=reference.share if reference else None,
+        achieved_by=f"{reference.what} on {reference.hardware}" if reference else "",
         estimated_ms=estimated_s * 1000 if estimated_s else None,
         estimated_tokens_per_s=training.tokens_per_step / estimated_s if estimated_s else None,
         estimated_hours=training.num_steps * estimated_s / 3600 if estimated_s else None,
     )
 
 
-def decoding_outlook(site: RecipeOnHardware) -> list[DecodingEstimate]:
-    """Every precision, plain and with speculation, for one stream and for as many as the recipe judges and measures."""
-    validation = site.config.validation
+def decoding_estimates(setup: RecipeOnHardware) -> list[DecodingEstimate]:
+    """Every precision, with and without speculation, for one stream and for the recipe's `concurrency` and largest level."""
+    validation = setup.config.validation
     return [
-        _decoding(site, precision, name, speculation, streams)
-        for precision in site.precisions
+        _decoding(setup, precision, name, speculation, streams)
+        for precision in setup.precisions
         for name, speculation in (("none", PLAIN), ("n-gram", NGRAM))
         for streams in sorted({1, validation.concurrency, max(validation.levels)})
     ]
 
 
 def _decoding(
-    site: RecipeOnHardware, precision: Precision, name: str, speculation: Speculation, streams: int
+    setup: RecipeOnHardware, precision: Precision, name: str, speculation: Speculation, streams: int
 ) -> DecodingEstimate:
-    fitting, reached = min(streams, site.most_streams(precision)), site.achieved(precision)
-    share = reached.share if reached else None
+    fitting, reference = min(streams, setup.most_streams(precision)), setup.reference(precision)
+    share = reference.share if reference else None
     if not fitting:
         return DecodingEstimate(precision.name, name, streams, 0, None, None, share, None)
-    bound = site.bounds(precision, fitting, speculation)
+    bound = setup.bounds(precision, fitting, speculation)
     rate = bound.tokens_per_s
     return DecodingEstimate(
         precision.name, name, streams, fitting, rate, bound.bound_by, share, rate * share if share is not None else None
     )
 
 
-def load_outlook(site: RecipeOnHardware, load_per_s: float) -> list[LoadOutlook]:
-    """Replicas for so many requests a second, none of whose prompt is cached, by precision."""
-    return [_load(site, load_per_s, precision) for precision in site.precisions]
+def load_estimates(setup: RecipeOnHardware, load_per_s: float) -> list[LoadEstimate]:
+    """Replicas for `load_per_s` requests per second by precision, with nothing of the prompts cached."""
+    return [_load(setup, load_per_s, precision) for precision in setup.precisions]
 
 
-def _load(site: RecipeOnHardware, load_per_s: float, precision: Precision) -> LoadOutlook:
-    shape, output_tokens = site.model.shape, site.config.validation.output_tokens
-    streams = min(max(site.config.validation.levels), site.most_streams(precision))
-    asked = (precision.name, load_per_s, site.prompt_tokens, output_tokens, streams)
+def _load(setup: RecipeOnHardware, load_per_s: float, precision: Precision) -> LoadEstimate:
+    shape, output_tokens = setup.model.shape, setup.config.validation.output_tokens
+    streams = min(max(setup.config.validation.levels), setup.most_streams(precision))
+    load = (precision.name, load_per_s, setup.prompt_tokens, output_tokens, streams)
     if not streams:
-        return LoadOutlook(*asked, None, None, None, None)
-    peak = peak_of(site.hardware.engine, precision.arithmetic)
-    prompt = prefill_s(shape, peak, precision, prompt_tokens=site.prompt_tokens)
-    step = decode_step_s(shape, peak, precision, streams=streams, context_tokens=site.context_tokens)
+        return LoadEstimate(*load, None, None, None, None)
+    peak = peak_of(setup.hardware.engine, precision.arithmetic)
+    prompt = prefill_s(shape, peak, precision, prompt_tokens=setup.prompt_tokens)
+    step = decode_step_s(shape, peak, precision, streams=streams, context_tokens=setup.context_tokens)
     each = requests_per_s(prompt, step, streams=streams, output_tokens=output_tokens)
-    reached = site.achieved_under_load(precision)
-    estimated = replicas_for(load_per_s, each, achieved_share=reached.share) if reached else None
-    return LoadOutlook(*asked, each, prompt.seconds * 1000, replicas_for(load_per_s, each), estimated)
+    reference = setup.reference_under_load(precision)
+    estimated = replicas_for(load_per_s, each, achieved_share=reference.share) if reference else None
+    return LoadEstimate(*load, each, prompt.seconds * 1000, replicas_for(load_per_s, each), estimated)

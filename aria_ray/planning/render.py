@@ -1,4 +1,4 @@
-"""A plan as one page of text."""
+"""A plan as one page of text (`aria plan`)."""
 
 import io
 import textwrap
@@ -14,15 +14,16 @@ WIDTH = 128
 
 
 def render_plan(plan: Plan) -> str:
-    """The page, without colours, so that it is the same in a terminal, a file and a ticket."""
+    """The page, at most `WIDTH` characters wide, without colours: it reads the same in a terminal, a file and a ticket."""
     page = io.StringIO()
     console = Console(file=page, width=WIDTH, highlight=False, markup=False, emoji=False)
     peaks = ", ".join(f"{name} {rounded(tflops)}" for name, tflops in plan.peak_tflops.items())
     watts = f", {plan.tdp_w:g} W" if plan.tdp_w else ""
     many = f"{plan.num_devices} x " if plan.num_devices > 1 else ""
-    bandwidth = f"{plan.memory_tb_per_s:.3g} TB/s"
+    each = "each " if plan.num_devices > 1 else ""
+    memory = f"{plan.memory_gb:.0f} GB at {plan.memory_tb_per_s:.3g} TB/s"
     console.print(f"Plan of {plan.recipe}: {plan.model}, {plan.num_parameters / 1e9:.3g} billion parameters, {plan.dtype}")
-    console.print(f"{many}{plan.hardware}: {plan.memory_gb:.0f} GB at {bandwidth}; TFLOP/s: {peaks}{watts}")
+    console.print(f"{many}{plan.hardware}, {each}{memory}{watts}; peak TFLOP/s: {peaks}")
     for title, table in (_memory(plan), _training(plan), _decoding(plan), _load(plan), _targets(plan)):
         console.print(title)
         console.print(table)
@@ -45,44 +46,44 @@ def _table(*columns: str) -> Table:
 
 
 def _memory(plan: Plan) -> tuple[str, Table]:
-    table = _table("", "parts", "sum", "of", "")
+    table = _table("", "parts", "sum", "available", "")
     table.columns[1].justify = "left"
     named = [(f"train, {name}", fit) for name, fit in plan.training_memory.items()]
     for name, fit in [*named, *((f"serve, {name}", fit) for name, fit in plan.serving_memory.items())]:
         parts = ", ".join(f"{part} {rounded(gib)}" for part, gib in fit.part_gib.items())
         rest = fit.capacity_gib - fit.total_gib
-        says = f"fits, {rest:,.0f} free" if fit.fits else f"{-rest:,.0f} too many"
-        table.add_row(name, parts, rounded(fit.total_gib), f"{fit.capacity_gib:,.0f}", says)
-    return "Memory of one device, GiB", table
+        result = f"fits, {rest:,.0f} free" if fit.fits else f"does not fit, {-rest:,.0f} missing"
+        table.add_row(name, parts, rounded(fit.total_gib), f"{fit.capacity_gib:,.0f}", result)
+    return "Memory per device, GiB", table
 
 
 def _training(plan: Plan) -> tuple[str, Table | str]:
     training = plan.training
     if training is None:
-        return "Training: does not fit, so it has no speed", ""
+        return "Training: does not fit into memory, so there is no speed", ""
     each = f" on each of {training.num_workers} workers" if training.num_workers > 1 else ""
     title = f"Training: {training.num_steps} steps of {training.tokens_per_worker:,} tokens{each}"
-    table = _table("", "step, ms", "tokens/s", "minutes", "")
+    table = _table("", "ms per step", "tokens/s", "minutes", "")
     table.columns[4].justify = "left"
-    reached = "nothing like it is published"
+    reference = "no reference for this work"
     if training.achieved_share is not None:
-        reached = f"at {training.achieved_share:.0%}, reached by {training.achieved_by}"
-    work = f"by {training.bound_by}: {training.flops_per_worker / 1e12:.3g} TFLOP a worker"
-    for name, step_ms, rate, hours, said in (
+        reference = f"{training.achieved_share:.0%} of the bound, reached by {training.achieved_by}"
+    work = f"limited by {training.bound_by}: {training.flops_per_worker / 1e12:.3g} TFLOP per worker"
+    for name, step_ms, rate, hours, note in (
         ("bound", training.bound_ms, training.bound_tokens_per_s, training.bound_hours, work),
-        ("estimate", training.estimated_ms, training.estimated_tokens_per_s, training.estimated_hours, reached),
+        ("estimate", training.estimated_ms, training.estimated_tokens_per_s, training.estimated_hours, reference),
     ):
-        table.add_row(name, _known(step_ms), _known(rate), _known(None if hours is None else hours * 60), said)
+        table.add_row(name, _known(step_ms), _known(rate), _known(None if hours is None else hours * 60), note)
     return title, table
 
 
 def _decoding(plan: Plan) -> tuple[str, Table]:
     streams = sorted({row.streams for row in plan.decoding})
-    title = "Decoding, output tokens/s of one replica: bound (estimate), m by memory, a by arithmetic"
+    title = "Decoding, output tokens/s per replica: bound (estimate), limited by m = memory or a = arithmetic"
     table = _table(
         "",
         *(f"{each} stream{'s' if each > 1 else ''}" for each in streams),
-        "estimate at",
+        "estimate/bound",
     )
     for precision, speculation in dict.fromkeys((row.precision, row.speculation) for row in plan.decoding):
         rows = [row for row in plan.decoding if (row.precision, row.speculation) == (precision, speculation)]
@@ -102,12 +103,9 @@ def _rate(row: DecodingEstimate) -> str:
 
 def _load(plan: Plan) -> tuple[str, Table]:
     first = plan.load[0]
-    title = (
-        f"Replicas for {first.requests_per_s:g} requests/s of {first.prompt_tokens:,} tokens in and {first.output_tokens} out"
-    )
-    table = _table(
-        "", "streams each", "requests/s of a replica, bound", "prompt, ms, bound", "replicas at the bound", "estimate"
-    )
+    lengths = f"{first.prompt_tokens:,} prompt tokens and {first.output_tokens} output tokens"
+    title = f"Replicas for {first.requests_per_s:g} requests/s of {lengths}: bounds, and the estimated number of replicas"
+    table = _table("", "streams per replica", "requests/s per replica", "ms per prompt", "replicas", "replicas, estimate")
     for row in plan.load:
         if row.replica_bound_per_s is None:
             table.add_row(row.precision, "does not fit")
@@ -124,14 +122,14 @@ def _load(plan: Plan) -> tuple[str, Table]:
 
 
 def _targets(plan: Plan) -> tuple[str, Table]:
-    table = _table("", "target", "bound", "needs", "reached", "")
+    table = _table("", "target", "bound", "needed", "reached", "")
     table.columns[5].justify = "left"
     for row in plan.targets:
-        said = f"{row.verdict}: {row.why}" + (f"; {row.way}" if row.way else "")
+        result = f"{row.verdict}: {row.why}" + (f"; {row.way}" if row.way else "")
         table.add_row(
-            row.name, f"{row.target:g}", _known(row.bound), _percent(row.needed_share), _percent(row.achieved_share), said
+            row.name, f"{row.target:g}", _known(row.bound), _percent(row.needed_share), _percent(row.achieved_share), result
         )
-    return "Targets", table
+    return "Targets; share of the bound that each needs, and that the reference reached", table
 
 
 def _known(value: float | None) -> str:

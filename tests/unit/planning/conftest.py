@@ -30,8 +30,8 @@ def made():
 
 
 @pytest.fixture
-def site():
-    """A recipe on hardware: `site(recipe, hardware, *overrides)`."""
+def setup():
+    """A recipe on hardware: `setup(recipe, hardware, *overrides)`."""
 
     def make(recipe="mi300x", hardware="mi300x", *overrides):
         config = load_config(recipe, overrides)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from aria_ray.config import load_config
-from aria_ray.planning.attainability import serving_options, verdict
+from aria_ray.planning.attainability import attainability, serving_options
 
 ONE_STREAM, MANY = "output_tokens_per_s, one stream", "output_tokens_per_s, 32 streams"
 ONE_OF_70B = "model.source=meta-llama/Llama-3.1-70B"
@@ -20,20 +20,20 @@ def targets(found):
     [
         (1.01, 1.0, "out of reach"),
         (1.01, None, "out of reach"),
-        (1.0, 0.5, "needs more than was reached"),
-        (0.51, 0.5, "needs more than was reached"),
+        (1.0, 0.5, "above reference speeds"),
+        (0.51, 0.5, "above reference speeds"),
         (0.5, 0.5, "attainable"),
         (0.01, None, "unknown"),
     ],
 )
 def test_a_verdict_follows_from_the_share_needed_and_the_share_reached(needed, achieved, expected):
-    assert verdict(needed, achieved) == expected
+    assert attainability(needed, achieved) == expected
 
 
 def test_mi300x_can_serve_many_streams_in_bf16_and_one_only_with_less_to_read(made):
     found = targets(made())
     assert found[MANY].verdict == "attainable"
-    assert found[ONE_STREAM].verdict == "needs more than was reached"
+    assert found[ONE_STREAM].verdict == "above reference speeds"
     assert 0.88 < found[ONE_STREAM].needed_share < 0.94
     assert found[ONE_STREAM].needed_share == pytest.approx(310 / found[ONE_STREAM].bound)
     assert "fp8 + n-gram" in found[ONE_STREAM].way
@@ -116,11 +116,11 @@ def test_a_processor_is_judged_by_shares_and_no_gpu_is(made):
     shares = ("output_roofline_share", "train_flop_utilization")
     here, there = targets(made("laptop", "cpu")), targets(made("laptop", "mi300x"))
     assert set(here) == {*shares, "memory_reduction", "compute_utilization"}
-    assert {here[name].verdict for name in shares} == {"needs more than was reached"}
+    assert {here[name].verdict for name in shares} == {"above reference speeds"}
     assert {there[name].verdict for name in shares} == {"unmeasured"}
 
 
-def test_ways_to_serve_are_those_that_fit(site):
-    assert [option.name for option in serving_options(site())] == ["bf16", "bf16 + n-gram", "fp8", "fp8 + n-gram"]
-    assert [option.name for option in serving_options(site("mi300x", "h200", ONE_OF_70B))] == ["fp8", "fp8 + n-gram"]
-    assert serving_options(site("mi300x", "h100", ONE_OF_70B)) == []
+def test_ways_to_serve_are_those_that_fit(setup):
+    assert [option.name for option in serving_options(setup())] == ["bf16", "bf16 + n-gram", "fp8", "fp8 + n-gram"]
+    assert [option.name for option in serving_options(setup("mi300x", "h200", ONE_OF_70B))] == ["fp8", "fp8 + n-gram"]
+    assert serving_options(setup("mi300x", "h100", ONE_OF_70B)) == []

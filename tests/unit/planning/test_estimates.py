@@ -1,4 +1,4 @@
-"""Outlooks: bounds from the recipe's sizes, for what fits, with estimates only where something is published."""
+"""Estimates: bounds from the recipe's sizes, for what fits, with estimates only where something is published."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,8 @@ from aria_ray.errors import AriaError
 from aria_ray.planning.estimates import (
     NGRAM,
     SUPERVISED_SHARE,
-    decoding_outlook,
-    load_outlook,
+    decoding_estimates,
+    load_estimates,
     rounded,
     serving_memory,
     training_estimate,
@@ -21,8 +21,8 @@ RESULTS = (Path(__file__).parents[3] / "benchmarks" / "RESULTS.md").read_text(en
 ONE_OF_70B = "model.source=meta-llama/Llama-3.1-70B"
 
 
-def test_the_training_bound_is_the_steps_arithmetic_at_the_peak(site):
-    training = training_estimate(site())
+def test_the_training_bound_is_the_steps_arithmetic_at_the_peak(setup):
+    training = training_estimate(setup())
     assert training.bound_by == "arithmetic"
     assert training.bound_ms == pytest.approx(training.flops_per_worker / 1307.4e12 * 1000)
     assert training.flops_per_worker == pytest.approx(4 * 6_979_321_856 * 2048, rel=0.1)  # LoRA, attention and head besides
@@ -31,65 +31,65 @@ def test_the_training_bound_is_the_steps_arithmetic_at_the_peak(site):
     assert training.estimated_ms == pytest.approx(training.bound_ms / training.achieved_share)
 
 
-def test_twice_the_workers_halve_a_steps_bound(site):
-    one, two = (training_estimate(site("mi300x", "mi300x", f"training.num_workers={number}")) for number in (2, 4))
+def test_twice_the_workers_halve_a_steps_bound(setup):
+    one, two = (training_estimate(setup("mi300x", "mi300x", f"training.num_workers={number}")) for number in (2, 4))
     assert one.tokens_per_worker == 2 * two.tokens_per_worker
     assert one.bound_ms == pytest.approx(2 * two.bound_ms, rel=0.02)
 
 
-def test_a_step_of_little_arithmetic_takes_two_readings_of_the_weights_and_one_pass_of_the_optimizer(site):
-    few = site("mi300x", "mi300x", "training.max_tokens=8", "training.tokens_per_step=256")  # 4 rows on each of 8
+def test_a_step_of_little_arithmetic_takes_two_readings_of_the_weights_and_one_pass_of_the_optimizer(setup):
+    few = setup("mi300x", "mi300x", "training.max_tokens=8", "training.tokens_per_step=256")  # 4 rows on each of 8
     training = training_estimate(few)
     read = 2 * 2 * (6_979_321_856 + 525_336_576) + 28 * few.model.adapter_weights(16, few.config.training.lora.target_modules)
     assert training.bound_by == "memory"
     assert training.bound_ms == pytest.approx(1000 * read / 5.3e12)
 
 
-def test_fp8_and_speculation_raise_the_bound_of_one_stream(site):
-    rates = {(row.precision, row.speculation, row.streams): row.bound_tokens_per_s for row in decoding_outlook(site())}
+def test_fp8_and_speculation_raise_the_bound_of_one_stream(setup):
+    rates = {(row.precision, row.speculation, row.streams): row.bound_tokens_per_s for row in decoding_estimates(setup())}
     plain = rates["bf16", "none", 1]
     assert 1.7 < rates["fp8", "none", 1] / plain < 2
     assert rates["bf16", "n-gram", 1] / plain == pytest.approx(1.33)
     assert {streams for *_, streams in rates} == {1, 32, 128}
 
 
-def test_as_many_streams_fit_as_the_memory_plan_has_room_for(site):
-    here = site("mi300x", "mi300x", ONE_OF_70B)
+def test_as_many_streams_fit_as_the_memory_plan_has_room_for(setup):
+    here = setup("mi300x", "mi300x", ONE_OF_70B)
     for precision in here.precisions:
         most = here.most_streams(precision)
         assert here.serving_memory(precision, most).fits
         assert not here.serving_memory(precision, most + 1).fits
-    assert site("mi300x", "h100", ONE_OF_70B).most_streams(here.base) == 0
+    assert setup("mi300x", "h100", ONE_OF_70B).most_streams(here.base) == 0
 
 
-def test_streams_beyond_the_memory_bring_no_speed(site):
-    few, many = (site("mi300x", "mi300x", ONE_OF_70B, f"validation.concurrency={streams}") for streams in (500, 4096))
+def test_streams_beyond_the_memory_bring_no_speed(setup):
+    few, many = (setup("mi300x", "mi300x", ONE_OF_70B, f"validation.concurrency={streams}") for streams in (500, 4096))
     assert not serving_memory(few)["bf16"].fits
-    rows = [[row for row in decoding_outlook(each) if row.streams > 400] for each in (few, many)]
+    rows = [[row for row in decoding_estimates(each) if row.streams > 400] for each in (few, many)]
     for one, other in zip(*rows, strict=True):
         assert one.fitting_streams == other.fitting_streams < 500
         assert one.bound_tokens_per_s == other.bound_tokens_per_s
-    assert load_outlook(few, 10) == load_outlook(many, 10)
+    assert load_estimates(few, 10) == load_estimates(many, 10)
 
 
-def test_what_does_not_fit_has_neither_bound_nor_replicas(site):
-    here = site("mi300x", "h100", ONE_OF_70B)
-    assert {(row.bound_tokens_per_s, row.estimated_tokens_per_s) for row in decoding_outlook(here)} == {(None, None)}
-    assert {(row.replica_bound_per_s, row.replicas_at_bound, row.replicas_estimated) for row in load_outlook(here, 10)} == {
+def test_what_does_not_fit_has_neither_bound_nor_replicas(setup):
+    here = setup("mi300x", "h100", ONE_OF_70B)
+    assert {(row.bound_tokens_per_s, row.estimated_tokens_per_s) for row in decoding_estimates(here)} == {(None, None)}
+    assert {(row.replica_bound_per_s, row.replicas_at_bound, row.replicas_estimated) for row in load_estimates(here, 10)} == {
         (None, None, None)
     }
 
 
-def test_no_estimate_is_made_where_nothing_of_the_kind_is_published(site):
-    decoding, load = decoding_outlook(site("h100", "h100")), load_outlook(site("h100", "h100"), 1000)
+def test_no_estimate_is_made_where_nothing_of_the_kind_is_published(setup):
+    decoding, load = decoding_estimates(setup("h100", "h100")), load_estimates(setup("h100", "h100"), 1000)
     assert {(row.achieved_share, row.estimated_tokens_per_s) for row in decoding} == {(None, None)}
     bf16, fp8 = load
     assert bf16.replicas_estimated is None
     assert fp8.replicas_estimated > fp8.replicas_at_bound  # the most of a full engine in FP8 is published
 
 
-def test_more_requests_need_more_replicas(site):
-    few, many = (load_outlook(site(), load)[0] for load in (10, 100))
+def test_more_requests_need_more_replicas(setup):
+    few, many = (load_estimates(setup(), load)[0] for load in (10, 100))
     assert many.replicas_at_bound >= 100 / many.replica_bound_per_s > many.replicas_at_bound - 1
     assert many.replicas_estimated > many.replicas_at_bound > few.replicas_at_bound
 
@@ -103,13 +103,13 @@ def test_more_requests_need_more_replicas(site):
         ("cpu", ("hardware.kernels=triton",), "torch"),
     ],
 )
-def test_kernels_are_those_that_a_run_takes(hardware, overrides, kernels, site):
-    assert site("mi300x", hardware, *overrides).work.kernels == kernels
+def test_kernels_are_those_that_a_run_takes(hardware, overrides, kernels, setup):
+    assert setup("mi300x", hardware, *overrides).work.kernels == kernels
 
 
-def test_kernels_that_a_run_refuses_are_refused(site):
+def test_kernels_that_a_run_refuses_are_refused(setup):
     with pytest.raises(AriaError, match=r"training\.use_gpu is false"):
-        training_memory(site("mi300x", "mi300x", "training.use_gpu=false", "hardware.kernels=triton"))
+        training_memory(setup("mi300x", "mi300x", "training.use_gpu=false", "hardware.kernels=triton"))
 
 
 def test_what_is_assumed_is_what_was_measured():

@@ -108,7 +108,7 @@ def test_full_training_of_8b_needs_16_bytes_a_parameter_and_no_h100_has_them():
 def test_the_adapter_takes_four_times_its_weights_in_float32_and_once_more_to_be_summed():
     memory = lora_training(LLAMA_8B, WORK, MI300X.memory_bytes)
     adapter = 4 * 32 * 16 * (4096 * 4 + 2 * (4096 + 1024) + 3 * (4096 + 14_336))
-    names = ("adapter", "gradients", "optimizer", "gradients, flat")
+    names = ("adapter", "gradients", "optimizer", "flat gradients")
     assert [memory.part_bytes[name] for name in names] == [adapter, adapter, 2 * adapter, adapter]
 
 

@@ -74,7 +74,7 @@ def test_workers_on_a_processor_share_its_cores_and_its_memory(cpus, measured, t
     made = planning.plan("laptop", config, found)
     assert made.num_devices == 1
     assert made.training_memory["LoRA"].capacity_gib == pytest.approx(made.serving_memory["fp32"].capacity_gib / 2)
-    assert any(line.startswith("a training worker (of 2) has its part") for line in made.assumptions)
+    assert any(line.startswith("each of 2 training workers has its part") for line in made.assumptions)
 
 
 @pytest.mark.usefixtures("two_cores")
@@ -118,26 +118,26 @@ def advice(found):
 def test_what_needs_no_change_is_said_and_what_is_unproven_is_to_be_measured(made):
     found = advice(made())
     assert "310 tokens/s need no change: 32 streams on one replica in bf16" in found
-    assert "fp8 + n-gram comes nearest; it needs 37% of its bound, and 25% is published: measure it" in found
+    assert "fp8 + n-gram comes nearest (needs 37% of its bound, the reference reached 25%); measure it first" in found
     assert "FP8 can change answers" in found
 
 
 def test_what_is_out_of_reach_is_not_to_be_measured(made):
     found = advice(made("mi300x", "mi300x", "validation.targets.output_tokens_per_s=250000"))
-    assert "out of reach: even fp8 + n-gram is bound at 848" in found
+    assert "out of reach: even fp8 + n-gram has a bound of 848" in found
     for wrong in ("measure", "need no change", "FP8 can", "speculation"):
         assert wrong not in found
 
 
 def test_the_least_change_that_is_known_to_reach_a_target_is_taken(made):
     found = advice(made("mi300x", "mi300x", "validation.targets.output_tokens_per_s=150"))
-    assert "bf16 + n-gram does; it needs 33% of its bound, and 35% is published" in found
+    assert "use bf16 + n-gram (needs 33% of its bound, the reference reached 35%)" in found
     assert "FP8 can" not in found
 
 
 def test_nothing_is_recommended_that_does_not_fit(made):
     found = made("mi300x", "h100", "model.source=meta-llama/Llama-3.1-70B")
-    assert found.recommendations == ("serving: one engine has no room for one stream, see the memory above",)
+    assert found.recommendations == ("serving: one engine has no memory for one stream, see the memory table",)
     unfit = made("mi300x", "mi300x", "model.source=meta-llama/Llama-3.1-70B", "validation.concurrency=4096")
     assert "40 of 4096 streams fit at a time" in advice(unfit)
 
@@ -146,5 +146,5 @@ def test_only_what_is_used_is_assumed(made):
     there, here = ("; ".join(made(name, name if name == "mi300x" else "cpu").assumptions) for name in ("mi300x", "laptop"))
     assert "FP8:" in there
     assert "FP8" not in here
-    assert "training worker (" not in there + here
-    assert "nothing is published, so there is no estimate" in "; ".join(made("h100", "h100").assumptions)
+    assert "training workers has" not in there + here
+    assert "no reference for decoding few streams, so no estimate" in "; ".join(made("h100", "h100").assumptions)

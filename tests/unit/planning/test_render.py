@@ -25,7 +25,7 @@ def test_every_recipe_has_a_page(recipe, hardware, made):
     text = render_plan(found)
     assert all(len(line) <= WIDTH for line in text.splitlines())
     assert len(text.splitlines()) < 90
-    for expected in ("Memory of one device", "Training:", "Decoding", "Replicas for", "Targets", "Recommended", "Unmeasured"):
+    for expected in ("Memory per device", "Training:", "Decoding", "Replicas for", "Targets", "Recommended", "Unmeasured"):
         assert expected in text
     for row in found.targets:
         assert row.verdict in text

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aria_ray.dataset.patches import compile_chat_template
 from aria_ray.errors import DataError
 from aria_ray.grammar import (
     CALL_START,
@@ -101,10 +102,7 @@ def _render(messages: Sequence[Message], tools: Sequence[ToolDefinition]) -> str
 
 @functools.cache
 def _template() -> Any:
-    # What `apply_chat_template` compiles and renders; it also copies all tools and messages first, which takes twice as long.
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    return _compile_jinja_template(chat_template())
+    return compile_chat_template(chat_template())
 
 
 def _parse_whole(turn: str) -> Parsed:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ray import serve
 
 from aria_ray.errors import ServingError
-from aria_ray.serving.engine_wait import PAUSE_S, PAUSE_VARIABLE, read_pause_s
 from aria_ray.serving.guard import Limits
 from aria_ray.serving.keys import digest, read_keys
+from aria_ray.serving.patches import PAUSE_S, PAUSE_VARIABLE, read_pause_s
 
 IMPORT_PATH = "aria_ray.serving.app:build_app"
 
@@ -192,7 +192,7 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
             "ray_actor_options": {"num_cpus": 0},
         },
         "engine_kwargs": engine_kwargs,
-        "callback_config": {"callback_class": "aria_ray.serving.local_model.LocalModel"},
+        "callback_config": {"callback_class": "aria_ray.serving.patches.skip_download"},
         "experimental_configs": {"stream_batching_interval_ms": args.stream_batching_interval_ms},
         "runtime_env": {"env_vars": env_vars},
     }

@@ -37,7 +37,7 @@ class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so t
 
     async def _message(self, body: dict[str, Any]) -> dict[str, Any]:
         """The assistant message that a request gets, put together where it is streamed."""
-        request = ChatCompletionRequest.model_validate({"model": self._llm_config.model_id, **body})
+        request = ChatCompletionRequest.model_validate({"model": (await self.llm_config()).model_id, **body})
         streamed = grammar.StreamedMessage()
         async for part in await self.chat(request):
             if hasattr(part, "choices"):

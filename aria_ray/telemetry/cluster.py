@@ -1,8 +1,7 @@
 """Telemetry of a Ray cluster: a sampler on every node at work, gathered by the driver, and shown as Ray's Prometheus metrics.
 
-The only module of this package that imports Ray. A sampler is an actor without resources of its own: one more process on each
-node. What it measures is the node's, not the run's: other programs on it are in it too. Which nodes have work is asked of a
-private function, as nothing public says of single nodes what is free; the integration test shows that it is there.
+Only this module and `patches` import Ray here. A sampler is an actor without resources of its own: one more process on each
+node. What it measures is the node's, not the run's: other programs on it are in it too.
 """
 
 import contextlib
@@ -13,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray._private.state import available_resources_per_node
 from ray.exceptions import RayError
 from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from aria_ray.telemetry.patches import free_resources
 from aria_ray.telemetry.sampler import MachineSampler, Sampling, machine_memory_gib
 from aria_ray.telemetry.timeline import Sample, Timeline, cluster_series
 
@@ -121,7 +120,7 @@ class ClusterSampler(Sampling):
 
     def _at_work(self) -> list["_Node"]:
         """The nodes that are there now and have work, new ones among them; samplers of the others are sent away."""
-        free, found = available_resources_per_node(), []
+        free, found = free_resources(), []
         for each in ray.nodes():
             if each["Alive"]:
                 there = each["Resources"]

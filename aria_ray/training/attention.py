@@ -16,6 +16,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import AttentionInterface, PreTrainedModel
 
 from aria_ray.training.batch import Pack
+from aria_ray.training.patches import attention_name
 
 TILED = "aria_prefix_tree"
 """Name of the tiled attention in transformers' attention interface."""
@@ -39,9 +40,10 @@ def use_prefix_tree_attention(model: PreTrainedModel) -> None:
 
 def attention_arguments(pack: Pack, model: PreTrainedModel) -> dict[str, Any]:
     """What the model's forward pass needs besides tokens and positions, for the attention that it uses."""
-    if model.config._attn_implementation == "flex_attention":
+    name = attention_name(model)
+    if name == "flex_attention":
         return {"attention_mask": block_mask(pack.subtree_end.to(model.device))}
-    if model.config._attn_implementation == TILED:
+    if name == TILED:
         return {"tiles": tiles(pack, model.dtype, model.device)}
     return {"attention_mask": pack.attention_mask[None, None].to(model.device)}  # (1, 1, T, T)
 

@@ -21,6 +21,7 @@ from aria_ray.kernels.choice import Kernels
 from aria_ray.training.attention import attention_arguments
 from aria_ray.training.batch import Pack
 from aria_ray.training.lora import LAYERS
+from aria_ray.training.patches import trained_token_rows, use_lora_layer
 
 MERGED_FROM = "merged_from.json"
 """Says which training a merged model directory comes from."""
@@ -96,7 +97,7 @@ def add_adapter(
         target_modules=list(config.target_modules),
         trainable_token_indices=trainable,
     )
-    lora._register_custom_module({nn.Linear: LAYERS[kernels]})  # PEFT's documented way to bring a layer of one's own
+    use_lora_layer(lora, LAYERS[kernels])
     return get_peft_model(model, lora)
 
 
@@ -138,15 +139,9 @@ def _embedded(embedding: nn.Module, ids: Tensor) -> Tensor:
 
 
 def _trained_rows(module: TrainableTokensWrapper) -> tuple[Tensor, Tensor, Tensor]:
-    """The frozen weight (V, H) of PEFT's wrapper, the indices of the tokens that are trained, and their rows.
-
-    The wrapper itself puts the rows into a copy of the weight at every call, and has a gradient for all of it: a tenth of a
-    135M model's step, for eight tokens.
-    """
-    tokens = module.token_adapter
-    (name,) = tokens.active_adapters
-    weight = tokens.base_layer.weight
-    return weight, torch.tensor(tokens.token_indices[name], device=weight.device), tokens.trainable_tokens_delta[name]
+    """The frozen weight (V, H), the indices (N,) of the tokens that are trained, and their rows (N, H)."""
+    weight, indices, rows = trained_token_rows(module)
+    return weight, torch.tensor(indices, device=weight.device), rows
 
 
 def _causal_lm(model: nn.Module) -> Any:

@@ -69,10 +69,31 @@ def test_only_the_rim_imports_ray():
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         )
     }
-    serving = {f"serving/{name}.py" for name in ("app", "deploy", "ingress", "replica", "local_model")}
+    serving = {f"serving/{name}.py" for name in ("app", "deploy", "ingress", "replica", "patches")}
     training = {f"training/{name}.py" for name in ("train", "network", "memory_baseline")}
-    rim = {"dataset/generate.py", "telemetry/cluster.py", *training, *serving}
+    rim = {"dataset/generate.py", "telemetry/cluster.py", "telemetry/patches.py", *training, *serving}
     assert users == {*rim, "pipeline.py", "doctor.py"}
+
+
+def private_parts(path):
+    """Names with a leading underscore that a file takes from other people's modules, or from objects other than its own."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] not in ("aria_ray", "__future__"):
+            yield from (name for name in (*node.module.split("."), *(alias.name for alias in node.names)) if is_private(name))
+        elif isinstance(node, ast.Import):
+            yield from (part for alias in node.names for part in alias.name.split(".") if is_private(part))
+        elif isinstance(node, ast.Attribute) and is_private(node.attr) and ast.unparse(node.value) not in ("self", "cls", "os"):
+            yield node.attr
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_private_parts_of_libraries_are_in_patches(path):
+    if path.name != "patches.py":
+        assert list(private_parts(path)) == [], "put it into the package's patches.py, with the version it was seen with"
 
 
 @pytest.mark.parametrize("module", ["aria_ray.cli", "aria_ray.config", "aria_ray.tools"])

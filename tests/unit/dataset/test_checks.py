@@ -175,13 +175,12 @@ def test_text_that_would_become_a_control_token(row, monkeypatch, marker, role):
 
 def _without_escapes(monkeypatch):
     """Render with our template as it would be if it left data as it is."""
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
     from aria_ray.dataset import parsers
+    from aria_ray.dataset.patches import compile_chat_template
     from aria_ray.grammar import chat_template
 
     start, end = chat_template().index("{{- text | replace"), chat_template().index("{%- endmacro -%}")
-    careless = _compile_jinja_template(chat_template()[:start] + "{{- text -}}\n" + chat_template()[end:])
+    careless = compile_chat_template(chat_template()[:start] + "{{- text -}}\n" + chat_template()[end:])
     monkeypatch.setattr(parsers, "_template", lambda: careless)
 
 

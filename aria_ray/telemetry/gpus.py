@@ -1,42 +1,37 @@
-"""What the GPUs of this machine say of themselves: NVIDIA's through NVML, AMD's through amdsmi; none where there is neither."""
+"""Readings of this machine's GPUs: NVIDIA's through NVML, AMD's through amdsmi.
+
+A library or a GPU that does not answer leaves a reading out; it never ends a run.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 MIB_PER_GIB = 1024
-ACCUMULATOR_WRAPS = 2**32
-"""amdsmi.h: gfx_activity_acc and mem_activity_acc have 32 bits."""
-SURPLUS = 1.05
-"""What rounding and reads that are not quite at one moment may put on top of a mean of all."""
-BINDING_ERRORS = (ImportError, AttributeError, KeyError, OSError, TypeError, ValueError)
-"""What the libraries' bindings raise beside errors of their own: without the driver's library or one of its functions, with an
-answer that they cannot decode. Telemetry is no reason to end a run."""
-BUSY_READS = 5
-"""Looks at a GPU that is busy for 1 % of the time that all find it so by chance: one in ten thousand million."""
 
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One GPU at one moment. What it does not tell (AMD says "N/A" within a virtual machine) is None, not zero."""
+    """One GPU at one moment. A value that the GPU does not tell (AMD says "N/A" within a virtual machine) is None, not zero."""
 
     busy_share: float | None
-    """Share of the time in which any of its units ran something, 0 to 1: not how much of the GPU was used. Of the time since
-    the reading before where the GPU keeps accumulators (MI300), else of its own last moments."""
+    """Share of the time in which any of its units ran something, 0 to 1: not how much of the GPU was used. The time is a window
+    of the library's own before the reading (NVML: between 1/6 s and 1 s)."""
     memory_gib: float | None
+    """Memory in use, by all processes."""
     power_w: float | None
     memory_busy_share: float | None
-    """Share of the same time in which its memory was read or written, as NVML says it; of its bandwidth, as AMD does."""
+    """NVML: share of the same time in which its memory was read or written. AMD: share of the memory's bandwidth."""
 
 
 @dataclass(frozen=True)
 class Gpus:
-    """The GPUs of this machine, and how to read them all."""
+    """All GPUs of this machine that one library reads; `names`, `addresses` and what `read` returns have the same order."""
 
     library: str
     names: tuple[str, ...]
     addresses: tuple[str | None, ...]
-    """On the PCI bus (`pci_address`)."""
+    """PCI address of each GPU (`pci_address`); None where the library does not tell it."""
     read: Callable[[], Sequence[GpuReading]]
 
 
@@ -46,131 +41,87 @@ def find_gpus() -> Gpus | None:
 
 
 def pci_address(domain: int, bus: int, device: int) -> str:
-    """Where a GPU is on its machine, as Linux writes it, without the function; parts of one GPU have it in common."""
+    """PCI address as Linux writes it, without the function; the parts that one GPU was split into have it in common."""
     return f"{domain:04x}:{bus:02x}:{device:02x}"
 
 
 def _nvidia() -> Gpus | None:
     try:
         import pynvml
-    except BINDING_ERRORS:
+    except ImportError:
         return None
 
-    def told(function: Callable[..., Any], *handle: Any) -> Any:
-        return _told(pynvml.NVMLError, function, *handle)
+    def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+        return _answer(pynvml.NVMLError, function, *arguments)
 
-    told(pynvml.nvmlInit)
-    found = [told(pynvml.nvmlDeviceGetHandleByIndex, index) for index in range(told(pynvml.nvmlDeviceGetCount) or 0)]
-    handles = [handle for handle in found if handle is not None]  # one that fell off the bus has none
+    ask(pynvml.nvmlInit)
+    by_index = [ask(pynvml.nvmlDeviceGetHandleByIndex, index) for index in range(ask(pynvml.nvmlDeviceGetCount) or 0)]
+    handles = [handle for handle in by_index if handle is not None]  # a GPU that fell off the bus has no handle
 
-    def read() -> list[GpuReading]:
-        found = []
-        for handle in handles:
-            rates = told(pynvml.nvmlDeviceGetUtilizationRates, handle)
-            memory = told(pynvml.nvmlDeviceGetMemoryInfo, handle)
-            milliwatts = told(pynvml.nvmlDeviceGetPowerUsage, handle)
-            found.append(
-                GpuReading(
-                    None if rates is None else rates.gpu / 100,
-                    None if memory is None else memory.used / 2**30,
-                    None if milliwatts is None else milliwatts / 1000,
-                    None if rates is None else rates.memory / 100,
-                )
-            )
-        return found
+    def read_one(handle: Any) -> GpuReading:
+        rates = ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
+        memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        milliwatts = ask(pynvml.nvmlDeviceGetPowerUsage, handle)
+        return GpuReading(
+            busy_share=None if rates is None else rates.gpu / 100,
+            memory_gib=None if memory is None else memory.used / 2**30,
+            power_w=None if milliwatts is None else milliwatts / 1000,
+            memory_busy_share=None if rates is None else rates.memory / 100,
+        )
 
-    names = tuple(str(told(pynvml.nvmlDeviceGetName, handle) or "NVIDIA GPU") for handle in handles)
-    places = [told(pynvml.nvmlDeviceGetPciInfo, handle) for handle in handles]
+    names = tuple(str(ask(pynvml.nvmlDeviceGetName, handle) or "NVIDIA GPU") for handle in handles)
+    places = [ask(pynvml.nvmlDeviceGetPciInfo, handle) for handle in handles]
     addresses = tuple(None if place is None else pci_address(place.domain, place.bus, place.device) for place in places)
-    return Gpus("NVML", names, addresses, read) if handles else None
+    return Gpus("NVML", names, addresses, lambda: [read_one(handle) for handle in handles]) if handles else None
 
 
+# The busy share of AMD GPUs is the activity of the moment, although MI300's firmware also keeps accumulators, from which a true
+# mean would follow: in `amdsmi_get_gpu_metrics_info`, `gfx_activity_acc` grows by the activity each time that
+# `accumulation_counter` is raised, a thousand times a second (RDC's changelog for ROCm 7.13; SocketGfxBusyAcc in Linux'
+# smu_v13_0_6_ppt.c). AMD contradicts itself on their unit: per cent by amdsmi.h and by the table in amdsmi's changelog for
+# ROCm 6.1, a share by RDC, which multiplies the quotient by 100. They wait for a machine on which the unit can be seen.
 def _amd() -> Gpus | None:
     try:
-        import amdsmi  # loads the driver's library
-    except BINDING_ERRORS:
+        import amdsmi
+    # Importing amdsmi loads libamd_smi.so. Without that file it raises OSError (ROCm 6) or KeyError (ROCm 7), with an older one
+    # that lacks a function AttributeError.
+    except (ImportError, OSError, KeyError, AttributeError):
         return None
 
-    def told(function: Callable[..., Any], *handle: Any) -> Any:
-        return _told(amdsmi.AmdSmiException, function, *handle)
+    def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+        return _answer(amdsmi.AmdSmiException, function, *arguments)
 
     def fields(function: Callable[[Any], Any], handle: Any) -> Mapping[str, Any]:
-        """Those of an answer, none where the GPU gives no answer."""
-        return told(function, handle) or {}
+        """Fields of an answer; none where the GPU gives no answer."""
+        return ask(function, handle) or {}
 
-    told(amdsmi.amdsmi_init)
-    handles = told(amdsmi.amdsmi_get_processor_handles) or []
-    meters = [(_MeanActivity("gfx_activity_acc"), _MeanActivity("mem_activity_acc")) for _ in handles]
+    def read_one(handle: Any) -> GpuReading:
+        activity = fields(amdsmi.amdsmi_get_gpu_activity, handle)
+        busy_percent, memory_busy_percent = _number(activity, "gfx_activity"), _number(activity, "umc_activity")
+        used_mib = _number(fields(amdsmi.amdsmi_get_gpu_vram_usage, handle), "vram_used")
+        power = fields(amdsmi.amdsmi_get_power_info, handle)
+        return GpuReading(
+            busy_share=None if busy_percent is None else busy_percent / 100,
+            memory_gib=None if used_mib is None else used_mib / MIB_PER_GIB,
+            # MI300 fills the current socket's power, older GPUs the average.
+            power_w=_number(power, "socket_power", "current_socket_power", "average_socket_power"),
+            memory_busy_share=None if memory_busy_percent is None else memory_busy_percent / 100,
+        )
 
-    def read() -> list[GpuReading]:
-        found = []
-        for handle, (busy, memory_busy) in zip(handles, meters, strict=True):
-            now, since = fields(amdsmi.amdsmi_get_gpu_activity, handle), fields(amdsmi.amdsmi_get_gpu_metrics_info, handle)
-            mib = _number(fields(amdsmi.amdsmi_get_gpu_vram_usage, handle), "vram_used")
-            power = fields(amdsmi.amdsmi_get_power_info, handle)
-            found.append(
-                GpuReading(
-                    busy.share(since, _number(now, "gfx_activity")),
-                    None if mib is None else mib / MIB_PER_GIB,
-                    # MI300 fills the current socket's power, older ones the average.
-                    _number(power, "socket_power", "current_socket_power", "average_socket_power"),
-                    memory_busy.share(since, _number(now, "umc_activity")),
-                )
-            )
-        return found
-
+    ask(amdsmi.amdsmi_init)
+    handles = ask(amdsmi.amdsmi_get_processor_handles) or []
     names = tuple(str(fields(amdsmi.amdsmi_get_gpu_asic_info, handle).get("market_name", "AMD GPU")) for handle in handles)
-    places = [told(amdsmi.amdsmi_get_gpu_device_bdf, handle) for handle in handles]
+    places = [ask(amdsmi.amdsmi_get_gpu_device_bdf, handle) for handle in handles]
     addresses = tuple(None if place is None else place.partition(".")[0].lower() for place in places)  # 0000:0c:00.0
-    return Gpus("amdsmi", names, addresses, read) if handles else None
+    return Gpus("amdsmi", names, addresses, lambda: [read_one(handle) for handle in handles]) if handles else None
 
 
-def _told(own_error: type[Exception], function: Callable[..., Any], *handle: Any) -> Any:
-    """A library's answer, None where it has none."""
+def _answer(library_error: type[Exception], function: Callable[..., Any], *arguments: Any) -> Any:
+    """A library's answer; None where it has none."""
     try:
-        return function(*handle)
-    except (own_error, *BINDING_ERRORS):
+        return function(*arguments)
+    except (library_error, UnicodeDecodeError):  # both bindings decode names from bytes that the driver fills
         return None
-
-
-class _MeanActivity:
-    """Mean activity from one read to the next, of an accumulator in `amdsmi_get_gpu_metrics_info`.
-
-    The firmware adds the activity of the moment each time it raises `accumulation_counter`, a thousand times a second, so that
-    the differences of both over a window give its true mean (RDC's changelog for ROCm 7.13; SocketGfxBusyAcc in Linux'
-    smu_v13_0_6_ppt.c). AMD contradicts itself on the unit. amdsmi.h has per cent for the accumulators of single dies, and so
-    has the table in amdsmi's changelog for ROCm 6.1: memory activity by the counter is 2.12e-4 there, bandwidth 2.16e-4 % of
-    its maximum. RDC takes the quotient for a share and multiplies it by 100. So the unit is found out on the GPU itself, and
-    until it is, the activity of the moment stands in.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._last: tuple[float, float] | None = None
-        self._full: float | None = None
-        """What the accumulator gains at each count while all is busy: 100, 1, or not known yet."""
-        self._busy_reads = 0
-
-    def share(self, metrics: Mapping[str, Any], momentary_percent: float | None) -> float | None:
-        """The mean since the last read, 0 to 1; the moment's where there are no accumulators, None where nothing is told."""
-        momentary = None if momentary_percent is None else momentary_percent / 100
-        total, count = _number(metrics, self._name), _number(metrics, "accumulation_counter")
-        last, self._last = self._last, None if total is None or count is None else (total, count)
-        if last is None or total is None or count is None or count <= last[1]:  # the counter starts anew after a reset
-            return momentary
-        gain = (total - last[0]) % ACCUMULATOR_WRAPS / (count - last[1])
-        if gain > 100 * SURPLUS:
-            return momentary
-        self._find_unit(gain, momentary)
-        return momentary if self._full is None else min(gain / self._full, 1.0)
-
-    def _find_unit(self, gain: float, momentary: float | None) -> None:
-        """A mean share is never above 1. It is no per cent where the GPU is busy at each of several looks, and it is not."""
-        if gain > SURPLUS:
-            self._full = 100.0
-        elif self._full is None:
-            self._busy_reads = self._busy_reads + 1 if (momentary or 0) >= 0.5 else 0
-            self._full = 1.0 if self._busy_reads == BUSY_READS else None
 
 
 def _number(fields: Mapping[str, Any], *names: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Intervals: how far a figure may be from the truth that the cases, or the windows, are a sample of."""
+"""95 % confidence intervals of what is measured on a sample of cases, requests or time windows."""
 
 import math
 import statistics
@@ -11,26 +11,24 @@ Z_95 = 1.959964
 
 
 def wilson_interval(successes: int, cases: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927): stays within 0..1 and holds for small numbers of cases."""
+    """Score interval of a share (Wilson 1927): stays within 0 to 1 and holds for few cases. No case at all gives (0, 1)."""
     if cases == 0:
         return (0.0, 1.0)
-    z, share = Z_95, successes / cases
-    centre = (share + z * z / (2 * cases)) / (1 + z * z / cases)
-    half = z * math.sqrt(share * (1 - share) / cases + z * z / (4 * cases * cases)) / (1 + z * z / cases)
-    return (max(0.0, centre - half), min(1.0, centre + half))
+    interval = stats.binomtest(successes, cases).proportion_ci(method="wilson")
+    return (float(interval.low), float(interval.high))
 
 
 def paired_difference(ours: Sequence[bool], base: Sequence[bool]) -> tuple[float, float, float]:
-    """Share of `ours` less share of `base` over the same cases, with its 95 % interval: (difference, low, high).
+    """Share of `ours` minus share of `base` over the same cases, with its interval: (difference, low, high).
 
-    Only the cases that the two decide differently say anything. The interval is Bonett and Price's (2012) adjusted Wald one,
-    which adds one such case each way and holds for few cases too.
+    Adjusted Wald interval for paired shares (Bonett and Price 2012). It uses the cases where the two disagree and adds one
+    disagreement in each direction, so it holds for few cases too. scipy has no interval for a paired difference of shares.
 
     Raises:
-        ValueError: the two are not of one length, or empty.
+        ValueError: `ours` and `base` differ in length, or are empty.
     """
     if len(ours) != len(base) or not ours:
-        raise ValueError(f"{len(ours)} and {len(base)} cases cannot be paired; both must be of the same cases, one or more")
+        raise ValueError(f"{len(ours)} and {len(base)} cases cannot be paired; give the same cases twice, at least one")
     gained = sum(mine and not theirs for mine, theirs in zip(ours, base, strict=True))
     lost = sum(theirs and not mine for mine, theirs in zip(ours, base, strict=True))
     cases = len(ours)
@@ -40,25 +38,28 @@ def paired_difference(ours: Sequence[bool], base: Sequence[bool]) -> tuple[float
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean of independent values (Student's t); None for fewer than three."""
+    """Interval of the mean of independent values (Student's t), in their unit; None for fewer than three."""
     if len(values) < 3:
         return None
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    mean = statistics.mean(values)
-    return (mean - half, mean + half)
+    # Scaled here: with a `scale` of 0, which equal values have, scipy gives NaN.
+    low, high = stats.t.interval(0.95, len(values) - 1)
+    mean, error = statistics.mean(values), float(stats.sem(values))
+    return (mean + float(low) * error, mean + float(high) * error)
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the median, of any distribution: two order statistics (sign test); None for fewer than six."""
+    """Interval of the median of any distribution, in the values' unit; None for fewer than six, which are too few.
+
+    Its ends are two of the values (order statistics, by the sign test).
+    """
     if len(values) < 6:
         return None
-    ordered = sorted(values)
-    below = int(stats.binom.ppf(0.025, len(values), 0.5))
-    return (ordered[below - 1], ordered[-below]) if below else (ordered[0], ordered[-1])
+    interval = stats.quantile_test(values).confidence_interval(0.95)
+    return (float(interval.low), float(interval.high))
 
 
 def deviation_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the standard deviation of independent normal values (chi-square); None for fewer than three."""
+    """Interval of the standard deviation of independent normal values (chi-square), in their unit; None for fewer than three."""
     if len(values) < 3:
         return None
     degrees, deviation = len(values) - 1, statistics.stdev(values)
@@ -67,9 +68,9 @@ def deviation_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def relative_trend(values: Sequence[float]) -> tuple[float, float, float] | None:
-    """How much a straight line through equally spaced values rises from the first to the last, as a share of their mean.
+    """Rise of a straight line through equally spaced values, from the first to the last, as a share of their mean.
 
-    (rise, low, high), with the 95 % interval of ordinary least squares; None for fewer than four values, or a mean of 0.
+    Ordinary least squares: (rise, low, high). None for fewer than four values, or a mean of 0.
     """
     if len(values) < 4 or statistics.mean(values) == 0:
         return None

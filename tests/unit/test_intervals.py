@@ -15,6 +15,20 @@ def test_wilson_interval():
     assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
+def test_mean_interval():
+    # The t quantile for 4 degrees of freedom is 2.776 in every table; 1 to 5 have a standard error of sqrt(2.5 / 5).
+    assert mean_interval([1, 2, 3, 4, 5]) == pytest.approx((3 - 2.776 * 0.5**0.5, 3 + 2.776 * 0.5**0.5), abs=1e-3)
+    assert mean_interval([7.0, 7.0, 7.0]) == (7.0, 7.0)
+
+
+@pytest.mark.parametrize(("count", "low", "high"), [(6, 1, 6), (10, 2, 9), (20, 6, 15), (50, 18, 33), (100, 40, 61)])
+def test_median_interval(count, low, high):
+    # Ranks of the 95 % interval of the sign test, as statistical tables give them.
+    values = list(range(1, count + 1))
+    random.Random(0).shuffle(values)
+    assert median_interval(values) == (low, high)
+
+
 def covered(draw, interval, truth, repeats=400):
     """How often the interval of a fresh sample holds the truth."""
     found = [interval(draw(random.Random(seed))) for seed in range(repeats)]

@@ -37,7 +37,6 @@ _THOUGHT = re.compile(
     r"ask: [^;]+; function: (?:none; reason: |(?!none;)[A-Za-z_][\w.-]*(?:, [A-Za-z_][\w.-]*)*; args: ).+", re.S
 )
 _PIECE = re.compile(r"\d{1,3}|[^\W\d_]+|[^\w\s]+|_+")
-_CALL = re.compile(f"{CALL_START}(.*?){CALL_END}", re.S)
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,6 @@ class Call:
 
     name: str
     arguments: Mapping[str, Json]
-
-
-@dataclass(frozen=True)
-class AssistantTurn:
-    """What one assistant turn says, parsed: `reasoning` is None where the thought is missing or not closed."""
-
-    reasoning: str | None
-    content: str
-    calls: tuple[Call, ...]
 
 
 def chat_template() -> str:
@@ -123,24 +113,6 @@ def tool_call_message(reasoning: str, calls: Sequence[Call], first_id: int = 0) 
 def answer_message(reasoning: str, content: str) -> Message:
     """An assistant message in OpenAI's shape that answers."""
     return {"role": "assistant", "reasoning_content": reasoning, "content": content}
-
-
-def parse_assistant(text: str) -> AssistantTurn:
-    """Read one assistant turn back from text, without turn markers.
-
-    Raises:
-        ValueError: a tool call is not JSON, or lacks a name or an arguments object.
-    """
-    reasoning: str | None = None
-    if text.startswith(THINK_START) and THINK_END in text:
-        reasoning, text = text[len(THINK_START) :].split(THINK_END, 1)
-    calls = []
-    for body in _CALL.findall(text):
-        call = json.loads(body)
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not isinstance(call.get("arguments"), dict):
-            raise ValueError(f"tool call {body!r} must be an object with a name and an arguments object")
-        calls.append(Call(call["name"], call["arguments"]))
-    return AssistantTurn(reasoning, _CALL.sub("", text).strip(), tuple(calls))
 
 
 def message_calls(message: Mapping[str, Any]) -> tuple[Call, ...]:

@@ -59,7 +59,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def deviation_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Interval of the standard deviation of independent normal values (chi-square), in their unit; None for fewer than three."""
+    """Interval of the standard deviation of independent normal values (chi-square); None for fewer than three."""
     if len(values) < 3:
         return None
     degrees, deviation = len(values) - 1, statistics.stdev(values)

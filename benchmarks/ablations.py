@@ -9,6 +9,7 @@ greedy decoding after the reference's history. Prints Markdown.
 import argparse
 import json
 import random
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from transformers import PreTrainedTokenizerBase
 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import RunConfig
-from aria_ray.grammar import THINK_END, TURN_END, Call, message_calls, parse_assistant, thought_functions
+from aria_ray.grammar import CALL_END, CALL_START, THINK_END, TURN_END, Call, message_calls, thought_functions
 from aria_ray.intervals import wilson_interval
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.base_model import prepare_base
@@ -40,6 +41,7 @@ Rewrite = Callable[[Row], Row]
 GENERATED_TOKENS = 320
 """At most, of one turn: the longest long thought with its calls."""
 BATCH = 25
+_CALL = re.compile(f"{CALL_START}(.*?){CALL_END}", re.S)
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,28 @@ def held_out_turns(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], num_
 def is_right(turn: HeldOut, text: str) -> bool:
     """Whether a turn calls what the reference does, or answers and says what a right answer has to contain."""
     try:
-        said = parse_assistant(text)
+        calls, content = parsed(text)
     except ValueError:
         return False
     if turn.calls:
-        return same_rounds([said.calls], [turn.calls])
-    return not said.calls and all(part.casefold() in said.content.casefold() for part in turn.answer_contains)
+        return same_rounds([calls], [turn.calls])
+    return not calls and all(part.casefold() in content.casefold() for part in turn.answer_contains)
+
+
+def parsed(text: str) -> tuple[tuple[Call, ...], str]:
+    """The calls and the content of one assistant turn, from its text without turn markers.
+
+    Raises:
+        ValueError: a tool call is not JSON, or lacks a name or an arguments object.
+    """
+    after_thought = text.split(THINK_END, 1)[-1]
+    calls = []
+    for body in _CALL.findall(after_thought):
+        call = json.loads(body)
+        if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not isinstance(call.get("arguments"), dict):
+            raise ValueError(f"tool call {body!r} must be an object with a name and an arguments object")
+        calls.append(Call(call["name"], call["arguments"]))
+    return tuple(calls), _CALL.sub("", after_thought).strip()
 
 
 def trained(config: RunConfig, tokenizer: PreTrainedTokenizerBase, turns: Sequence[TurnTokens]) -> tuple[PeftModel, int]:

@@ -29,7 +29,7 @@ from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.generate import Item, dataset_items, generate_dataset, make_rows, row_batches
 from aria_ray.dataset.loading import library
 from aria_ray.dataset.quality import Quality, sampled_share
-from aria_ray.dataset.rows import SCENARIO_SHARES, SPLIT_SHARES
+from aria_ray.dataset.sampling import SCENARIO_SHARES, SPLIT_SHARES
 from aria_ray.telemetry.sampler import MachineSampler
 
 AUGMENTATIONS = 5

@@ -23,8 +23,9 @@ from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
 from aria_ray.dataset.loading import configured_library
 from aria_ray.dataset.quality import Quality, facts_of, sampled_share
-from aria_ray.dataset.rows import Row, Source, choose_templates
+from aria_ray.dataset.rows import Row, RowMaker
 from aria_ray.dataset.samples import Samples
+from aria_ray.dataset.sampling import choose_templates
 from aria_ray.dataset.user_rows import read_source
 from aria_ray.errors import AriaError, DataError
 
@@ -110,13 +111,6 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
     return items + [{"template_id": template.id, "row": ""} for template in templates]
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a `final_dataset.jsonl`, one at a time."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
 def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
     """Tables of rows and the facts that the figures need, in the order of `items`; `config.num_workers` tasks make them."""
     _quiet()
@@ -162,8 +156,8 @@ def _make_rows_or_error(item: Item, config: DatasetConfig) -> list[dict[str, Any
 
 
 @functools.cache
-def _source(config: DatasetConfig) -> Source:
-    return Source(configured_library(config))
+def _source(config: DatasetConfig) -> RowMaker:
+    return RowMaker(configured_library(config))
 
 
 def line_of(item: dict[str, Any]) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy
 from datasketch import MinHash, MinHashLSH
 
-from aria_ray.dataset.rows import CATEGORY_SHARES, SCENARIO_SHARES, USER_PREFIX, Row
+from aria_ray.dataset.rows import USER_PREFIX, Row
+from aria_ray.dataset.sampling import CATEGORY_SHARES, SCENARIO_SHARES
 from aria_ray.dataset.templates import stable_fraction
 from aria_ray.errors import DataError
 from aria_ray.grammar import message_calls

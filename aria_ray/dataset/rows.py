@@ -1,52 +1,32 @@
-"""Which base templates a dataset takes, and the row each one gives. Nothing here depends on the worker that runs it."""
+"""The row that a base template gives under an augmentation. It depends on the seed alone, never on the process."""
 
 import functools
-import itertools
 import random
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from aria_ray.config.schema import Augmentation
 from aria_ray.dataset.augment import variant, wording
 from aria_ray.dataset.scenarios import converse, difficulty
 from aria_ray.dataset.slots import draw_values
-from aria_ray.dataset.templates import USER_DOMAIN, Category, Intent, Library, Scenario, Split, Template, stable_fraction
+from aria_ray.dataset.templates import USER_DOMAIN, Library
 from aria_ray.dataset.tool_lists import ToolLists
-from aria_ray.errors import DataError
 
 Row = dict[str, Any]
-Key = TypeVar("Key")
-Origin = Literal["built-in", "catalogue", "own"]
-TemplateKind = tuple[Category, Origin]
 
 USER_PREFIX = "own/"
 """How the template ids of conversations begin that come from files of the user."""
 MAX_DRAWS = 20
 """Times that values are drawn for a tool of the user until it takes them: what it refuses is not known from its schema."""
-OWN_SHARE = 0.5
-"""The part that tools of the user take of every category that they have templates for."""
-
-SCENARIO_SHARES: dict[Scenario, float] = {"hit": 0.40, "miss": 0.35, "error": 0.15, "multi": 0.10}
-CATEGORY_SHARES: dict[Category, float] = {
-    "math": 0.18,
-    "text_processing": 0.14,
-    "reasoning": 0.40,
-    "conversions": 0.13,
-    "tool_errors": 0.15,
-}
-"""Tool errors are just the rows of the scenario `error`; reasoning has the catalogue."""
-SPLIT_SHARES: dict[Split, float] = {"train": 0.80, "validation": 0.08, "test": 0.12, "test_unseen_tools": 0.08}
-"""Relative to each other, among the splits a scenario has."""
 
 
-class Source:
+class RowMaker:
     """A template library with its toolboxes: what a process needs to make rows."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
 
     @functools.cached_property
-    def toolboxes(self) -> ToolLists:
+    def tool_lists(self) -> ToolLists:
         """Tool lists."""
         return ToolLists(self.library)
 
@@ -61,7 +41,7 @@ class Source:
         intent = template.intent
         row_id = f"{template_id}/{augmentation}" + (f"-{turn}" if turn else "")
         rng = random.Random(f"{seed}:{row_id}")
-        listing = self.toolboxes.choose(intent, variant(augmentation), rng)
+        listing = self.tool_lists.choose(intent, variant(augmentation), rng)
         for _ in range(MAX_DRAWS if intent.domain == USER_DOMAIN else 1):
             values = draw_values(intent.slots, intent.pairs, self.library.words, rng)
             text = wording(template, values, augmentation, self.library.frames, rng)
@@ -82,133 +62,3 @@ class Source:
             "answer_contains": list(conversation.answer_contains),
             "tool_names": listing.tool_names,
         }
-
-
-def choose_templates(
-    library: Library, num_templates: int, catalogue_share: float, seed: int, num_intents: int | None = None
-) -> list[Template]:
-    """Base templates in order of their ids, with the scenario, category and split shares of the dataset at any size.
-
-    `catalogue_share` is the catalogue's part of what it has templates for: reasoning with tools, and errors. `num_intents` of
-    the intents are drawn in the same shares; None takes all.
-
-    Raises:
-        DataError: there are not that many.
-    """
-    pools = _pools(library if num_intents is None else _with_fewer_intents(library, num_intents, seed), seed)
-    chosen: list[Template] = []
-    carry: dict[TemplateKind, float] = {}
-    for scenario, count in apportion(num_templates, SCENARIO_SHARES).items():
-        kinds = {split: pools[scenario, split] for split in SPLIT_SHARES if pools.get((scenario, split))}
-        wanted = apportion(count, {split: SPLIT_SHARES[split] for split in kinds})
-        short = 0
-        # A split with too few templates leaves its places to the others; training comes last and takes them.
-        for split in sorted(kinds, key=lambda split: split == "train"):
-            taken = _take(kinds[split], wanted[split] + short, catalogue_share, carry, library, seed)
-            short = wanted[split] + short - len(taken)
-            chosen += taken
-        if short:
-            raise DataError(
-                f"dataset.num_templates ({num_templates}) asks for {count} {scenario} templates and there are {count - short}; "
-                f"lower it to {int((count - short) / SCENARIO_SHARES[scenario])}, add phrasings"
-                + (" or raise dataset.num_intents" if num_intents is not None else "")
-            )
-    return sorted(chosen, key=lambda template: template.id)
-
-
-def apportion(total: int, shares: Mapping[Key, float], carry: dict[Key, float] | None = None) -> dict[Key, int]:
-    """Split a whole number by shares so that the parts add up (largest remainders).
-
-    `carry` remembers what rounding took from each key, so that it comes back with the next number.
-    """
-    weight = sum(shares.values())
-    owed = carry if carry is not None else {}
-    exact = {key: max(0.0, total * share / weight + owed.get(key, 0.0)) for key, share in shares.items()}
-    scale = total / sum(exact.values()) if total else 0.0
-    parts = {key: int(value * scale) for key, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda key: parts[key] - exact[key] * scale)
-    for key in by_remainder[: total - sum(parts.values())]:
-        parts[key] += 1
-    for key, share in shares.items():
-        owed[key] = owed.get(key, 0.0) + total * share / weight - parts[key]
-    return parts
-
-
-def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Library:
-    """A library with so many of the intents that are trained on, or all of a scenario where it has fewer.
-
-    The user's own, and those of the test of unseen tools, stay all.
-    """
-
-    def stays(intent: Intent) -> bool:
-        return intent.is_unseen or intent.domain == USER_DOMAIN
-
-    waiting: dict[Scenario, dict[Category, list[Intent]]] = {}
-    ordered = sorted(library.intents, key=lambda item: stable_fraction(f"{seed}:intent:{item[1].name}"))
-    for category, intent in ordered:
-        if not stays(intent):
-            waiting.setdefault(intent.scenario, {}).setdefault(category, []).append(intent)
-    names = {intent.name for _, intent in library.intents if stays(intent)}
-    carry: dict[Category, float] = {}
-    for scenario, count in apportion(num_intents, SCENARIO_SHARES).items():
-        there = waiting.get(scenario, {})
-        parts = apportion(count, {category: CATEGORY_SHARES[category] for category in there}, carry) if there else {}
-        taken = [intent for category, part in parts.items() for intent in there[category][:part]]
-        left = [intent for category, part in parts.items() for intent in there[category][part:]]
-        names |= {intent.name for intent in (taken + left)[:count]}
-    intents = tuple((category, intent) for category, intent in library.intents if intent.name in names)
-    return Library(intents, library.frames, library.tools)
-
-
-def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[TemplateKind, list[Template]]]:
-    """Families by scenario and split, then by kind, low numbers first: every intent comes once before any comes twice."""
-    ranked: list[tuple[int, float, Template]] = [
-        (family.number, stable_fraction(f"{seed}:{family.family}"), family) for family in library.families()
-    ]
-    pools: dict[tuple[Scenario, Split], dict[TemplateKind, list[Template]]] = {}
-    for _, _, family in sorted(ranked, key=lambda item: item[:2]):
-        kinds = pools.setdefault((family.intent.scenario, family.split), {})
-        kinds.setdefault((family.category, _origin(family.intent.domain)), []).append(family)
-    return pools
-
-
-def _origin(domain: str) -> Origin:
-    if not domain:
-        return "built-in"
-    return "own" if domain == USER_DOMAIN else "catalogue"
-
-
-def _take(
-    kinds: Mapping[TemplateKind, list[Template]],
-    wanted: int,
-    catalogue_share: float,
-    carry: dict[TemplateKind, float],
-    library: Library,
-    seed: int,
-) -> list[Template]:
-    """`wanted` templates of one scenario and split, or as many as there are; each family once before any comes again."""
-    shares = {}
-    for category, origin in kinds:
-        parts: dict[Origin, float] = {"built-in": 1 - catalogue_share, "catalogue": catalogue_share}
-        parts["own"] = OWN_SHARE / (1 - OWN_SHARE)
-        present = [other for other in parts if (category, other) in kinds]
-        # An origin without any competitor has all of its category, whatever its part.
-        part = parts[origin] / sum(parts[other] for other in present) if len(present) > 1 else 1.0
-        if part:
-            shares[category, origin] = CATEGORY_SHARES[category] * part
-    waiting = {kind: _in_frames(kinds[kind], library, seed) for kind in shares}
-    taken: list[Template] = []
-    for kind, count in (apportion(wanted, shares, carry) if shares else {}).items():
-        taken += itertools.islice(waiting[kind], count)
-    for templates in waiting.values():
-        taken += itertools.islice(templates, wanted - len(taken))
-    return taken
-
-
-def _in_frames(families: list[Template], library: Library, seed: int) -> Iterator[Template]:
-    """Every family in one frame, then in another, each in an order of its own."""
-    names = list(library.frames.frames)
-    orders = [random.Random(f"{seed}:frames:{family.family}").sample(names, len(names)) for family in families]
-    for turn in range(len(names)):
-        for family, order in zip(families, orders, strict=True):
-            yield Template(family.intent, family.category, family.number, order[turn])

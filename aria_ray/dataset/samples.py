@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from aria_ray.dataset.rows import SCENARIO_SHARES, Row
+from aria_ray.dataset.rows import Row
+from aria_ray.dataset.sampling import SCENARIO_SHARES
 from aria_ray.dataset.templates import stable_fraction
 from aria_ray.grammar import Message, message_calls
 

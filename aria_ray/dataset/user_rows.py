@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from referencing.exceptions import Unresolvable
 
 from aria_ray.dataset.checks import shape_problems
-from aria_ray.dataset.rows import SPLIT_SHARES, USER_PREFIX, Row
+from aria_ray.dataset.rows import USER_PREFIX, Row
+from aria_ray.dataset.sampling import SPLIT_SHARES
 from aria_ray.dataset.scenarios import FAILED, NOT_NEEDED, READY
 from aria_ray.dataset.templates import stable_fraction
 from aria_ray.errors import DataError

@@ -9,7 +9,8 @@ from aria_ray.tools.execution import (
     execute_listed,
     tool_definition,
 )
-from aria_ray.tools.simulated import Backend, canonical, reference_exists, schema_problem
+from aria_ray.tools.schema import schema_problem
+from aria_ray.tools.simulated import Backend, canonical, reference_exists
 from aria_ray.tools.values import ToolError
 
 __all__ = [

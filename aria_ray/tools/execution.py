@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from aria_ray.grammar import Call, ToolDefinition
 from aria_ray.tools import conversion, math, reasoning, text
-from aria_ray.tools.simulated import Backend, schema_problem, simulate
+from aria_ray.tools.schema import schema_problem
+from aria_ray.tools.simulated import Backend, simulate
 from aria_ray.tools.values import ToolError, plain
 
 Tool = Callable[..., Any]

@@ -3,17 +3,13 @@
 The backend is part of the row (`tool_names`), so whoever has the row can run its calls and get the same results.
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field
-from referencing import Registry
 
-from aria_ray.grammar import ToolDefinition
 from aria_ray.tools.values import ToolError
 
 MAX_FOUND = 9
@@ -67,22 +63,6 @@ def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
 def reference_exists(reference: str) -> bool:
     """Whether a simulated tool knows a reference: three out of four, by hash, so that nothing in its text tells."""
     return hashlib.sha256(f"exists:{reference}".encode()).digest()[0] % 4 != 0
-
-
-def schema_problem(definition: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arguments of a call by the tool's JSON schema, None where nothing is."""
-    validator = _validator(json.dumps(definition["function"].get("parameters") or {}))
-    errors = sorted(validator.iter_errors(dict(arguments)), key=lambda error: [str(part) for part in error.path])
-    if not errors:
-        return None
-    place = ".".join(str(part) for part in errors[0].path)
-    return f"{place}: {errors[0].message}" if place else errors[0].message
-
-
-@functools.lru_cache(maxsize=4096)
-def _validator(schema: str) -> Draft202012Validator:
-    # An empty registry: a schema that refers elsewhere is not fetched.
-    return Draft202012Validator(json.loads(schema), registry=Registry())
 
 
 def _reference(prefix: str, draw: int) -> str:

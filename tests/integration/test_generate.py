@@ -13,11 +13,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
+from dataset_rows import read_rows
 
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset import generate
-from aria_ray.dataset.generate import generate_dataset, read_rows
-from aria_ray.dataset.rows import SCENARIO_SHARES
+from aria_ray.dataset.generate import generate_dataset
+from aria_ray.dataset.sampling import SCENARIO_SHARES
 from aria_ray.dataset.templates import UNSEEN_DOMAINS, UNSEEN_TOOLS
 from aria_ray.errors import DataError
 
@@ -126,7 +127,7 @@ def test_files_are_the_same_after_a_kill(made, tmp_path):
 
 
 def test_rows_are_what_is_promised(made):
-    rows = list(read_rows(made[0] / "final_dataset.jsonl"))
+    rows = read_rows(made[0] / "final_dataset.jsonl")
     ids = [row["id"] for row in rows]
     assert ids == sorted(set(ids))
     table = pq.read_table(made[0] / "parquet").to_pylist()
@@ -165,7 +166,7 @@ def test_own_tools_and_conversations_are_mixed_in(tmp_path):
         [*command, *own], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    made = list(read_rows(tmp_path / "out" / "final_dataset.jsonl"))
+    made = read_rows(tmp_path / "out" / "final_dataset.jsonl")
     called = [call["function"]["name"] for row in made for turn in row["messages"] for call in turn.get("tool_calls") or ()]
     assert sum(row["id"].startswith("own/") for row in made) == len(rows)
     assert called.count("room_temperature") > len(rows)

@@ -4,12 +4,13 @@ import json
 import math
 
 import pytest
+from dataset_rows import read_rows
 from datasets import disable_progress_bars, load_dataset
 from trl import SFTConfig, SFTTrainer
 
 from aria_ray.config.schema import DatasetConfig, ModelConfig
 from aria_ray.dataset import generate
-from aria_ray.dataset.rows import SCENARIO_SHARES
+from aria_ray.dataset.sampling import SCENARIO_SHARES
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_model, load_tokenizer
 
@@ -32,7 +33,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(file):
-    return list(generate.read_rows(file))
+    return read_rows(file)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 from safetensors.torch import load_file
 
 from aria_ray.dataset.loading import library
-from aria_ray.dataset.rows import Source, choose_templates
+from aria_ray.dataset.rows import RowMaker
+from aria_ray.dataset.sampling import choose_templates
 
 pytestmark = pytest.mark.integration
 
@@ -40,8 +41,8 @@ for folder, values in json.loads(sys.argv[2]).items():
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("dataset") / "rows.jsonl"
-    source = Source(library())
-    rows = [source.row(template.id, "none", 0, 0) for template in choose_templates(source.library, 60, 0.3, 0)]
+    row_maker = RowMaker(library())
+    rows = [row_maker.row(template.id, "none", 0, 0) for template in choose_templates(row_maker.library, 60, 0.3, 0)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

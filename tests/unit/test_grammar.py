@@ -1,12 +1,13 @@
 """The conversation format: what is rendered reads back the same, and data never becomes a control token."""
 
 import json
+import re
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from aria_ray import grammar
-from aria_ray.grammar import AssistantTurn, Call, chat_template
+from aria_ray.grammar import Call, chat_template
 
 TOOLS = [
     {
@@ -45,6 +46,13 @@ def assistant_text(message):
     return rendered.removeprefix(prompt).removesuffix("<|im_end|>\n")
 
 
+def read_back(text):
+    """Thought, content and calls of a rendered turn."""
+    thought, rest = text.removeprefix("<think>").split("</think>")
+    calls = [json.loads(body) for body in re.findall(r"<tool_call>(.*?)</tool_call>", rest, re.S)]
+    return thought, rest.split("<tool_call>")[0], tuple(Call(call["name"], call["arguments"]) for call in calls)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -58,15 +66,12 @@ def assistant_text(message):
 def test_a_call_reads_back_as_it_was(arguments):
     calls = (Call("convert", arguments), Call("now", {}))
     thought = grammar.thought_for_calls("distance", (Call("convert", {"value": 3}),))
-    parsed = grammar.parse_assistant(assistant_text(grammar.tool_call_message(thought, calls)))
-    assert parsed == AssistantTurn(thought, "", calls)
+    assert read_back(assistant_text(grammar.tool_call_message(thought, calls))) == (thought, "", calls)
 
 
 def test_an_answer_reads_back_as_it_was():
     thought = grammar.thought_without_call("greeting", "no tool needed")
-    assert grammar.parse_assistant(assistant_text(grammar.answer_message(thought, "Hello!"))) == AssistantTurn(
-        thought, "Hello!", ()
-    )
+    assert read_back(assistant_text(grammar.answer_message(thought, "Hello!"))) == (thought, "Hello!", ())
 
 
 def test_calls_of_a_message_are_those_it_was_made_of():
@@ -74,12 +79,6 @@ def test_calls_of_a_message_are_those_it_was_made_of():
     message = json.loads(json.dumps(grammar.tool_call_message("t", calls, first_id=3)))
     assert grammar.message_calls(message) == calls
     assert [item["id"] for item in message["tool_calls"]] == ["call_3", "call_4"]
-
-
-@pytest.mark.parametrize("body", ["{", "[]", '{"name": 3, "arguments": {}}', '{"name": "x", "arguments": []}'])
-def test_a_broken_call_is_refused(body):
-    with pytest.raises(ValueError, match=r"Expecting|must be"):
-        grammar.parse_assistant(f"<think>a</think><tool_call>{body}</tool_call>")
 
 
 def test_markers_in_data_are_never_control_tokens():

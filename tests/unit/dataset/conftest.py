@@ -3,10 +3,10 @@
 import pytest
 
 from aria_ray.dataset.loading import library
-from aria_ray.dataset.rows import Source
+from aria_ray.dataset.rows import RowMaker
 
 
 @pytest.fixture(scope="session")
-def source():
+def row_maker():
     """The templates that come with the package, with their toolboxes."""
-    return Source(library())
+    return RowMaker(library())

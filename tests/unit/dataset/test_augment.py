@@ -29,12 +29,12 @@ def template(phrasing):
     return Template(intent, "math", 1, "plain")
 
 
-def say(source, template_id, kind, seed):
+def say(row_maker, template_id, kind, seed):
     """The values of a template and what the user says, drawn anew for each seed."""
     rng = random.Random(seed)
-    found = source.library.template(template_id)
-    values = draw_values(found.intent.slots, found.intent.pairs, source.library.words, rng)
-    return values, wording(found, values, kind, source.library.frames, rng)
+    found = row_maker.library.template(template_id)
+    values = draw_values(found.intent.slots, found.intent.pairs, row_maker.library.words, rng)
+    return values, wording(found, values, kind, row_maker.library.frames, rng)
 
 
 def reworded(phrasing, synonyms, values=None, seed=0):
@@ -51,29 +51,29 @@ def test_there_are_seven_kinds():
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_row_of_every_kind_is_right(source, kind):
+def test_a_row_of_every_kind_is_right(row_maker, kind):
     for template_id in (*SENTENCES, "wrong_date/1/brief", "sign_name/1/plain", "no_book_flight/2/plain"):
-        row = source.row(template_id, kind, 0, 0)
+        row = row_maker.row(template_id, kind, 0, 0)
         assert row["augmentation"] == kind
         assert verify(row) == []
 
 
 @pytest.mark.parametrize("kind", ["context", "paraphrase", "noise", "formats"])
-def test_these_kinds_change_the_words_and_not_the_values(source, kind):
+def test_these_kinds_change_the_words_and_not_the_values(row_maker, kind):
     changed = 0
     for seed in range(100):
-        values, text = say(source, "end_time/1/please", kind, seed)
-        plain_values, plain = say(source, "end_time/1/please", "none", seed)
+        values, text = say(row_maker, "end_time/1/please", kind, seed)
+        plain_values, plain = say(row_maker, "end_time/1/please", "none", seed)
         assert values == plain_values
         changed += text != plain
     assert changed > 95
 
 
 @pytest.mark.parametrize(("kind", "listed"), [("masking", "masked"), ("tool_list", "extended")])
-def test_these_kinds_change_the_tools_alone(source, kind, listed):
+def test_these_kinds_change_the_tools_alone(row_maker, kind, listed):
     assert variant(kind) == listed
     for template_id in SENTENCES:
-        assert say(source, template_id, kind, 1) == say(source, template_id, "none", 1)
+        assert say(row_maker, template_id, kind, 1) == say(row_maker, template_id, "none", 1)
 
 
 def test_the_other_kinds_leave_the_tools():
@@ -81,15 +81,15 @@ def test_the_other_kinds_leave_the_tools():
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_same_seed_same_text(source, kind):
+def test_same_seed_same_text(row_maker, kind):
     for template_id in SENTENCES:
-        assert say(source, template_id, kind, 7) == say(source, template_id, kind, 7)
-    assert len({say(source, SENTENCES[0], kind, seed)[1] for seed in range(10)}) > 5
+        assert say(row_maker, template_id, kind, 7) == say(row_maker, template_id, kind, 7)
+    assert len({say(row_maker, SENTENCES[0], kind, seed)[1] for seed in range(10)}) > 5
 
 
-def test_the_plain_row_comes_first_and_every_kind_once(source):
-    template = source.library.template("end_time/1/please")
-    found = augmentations(template, 7, KINDS, source.library.frames)
+def test_the_plain_row_comes_first_and_every_kind_once(row_maker):
+    template = row_maker.library.template("end_time/1/please")
+    found = augmentations(template, 7, KINDS, row_maker.library.frames)
     assert found[0] == ("none", 0)
     assert Counter(found) == Counter((kind, 0) for kind in ALL)
     order = [kind for kind, _ in found[1:]]
@@ -97,16 +97,16 @@ def test_the_plain_row_comes_first_and_every_kind_once(source):
     assert order == [*KINDS[start:], *KINDS[:start]]
 
 
-def test_kinds_come_as_often_as_each_other(source):
+def test_kinds_come_as_often_as_each_other(row_maker):
     kinds = ("context", "noise", "tool_list", "masking")
-    families = list(source.library.families())[:1200]
-    found = Counter(augmentations(family, 2, kinds, source.library.frames)[1][0] for family in families)
+    families = list(row_maker.library.families())[:1200]
+    found = Counter(augmentations(family, 2, kinds, row_maker.library.frames)[1][0] for family in families)
     assert set(found) == set(kinds)
     assert all(240 < count < 360 for count in found.values())
 
 
-def test_after_every_kind_they_come_again(source):
-    template, frames = source.library.template("end_time/1/please"), source.library.frames
+def test_after_every_kind_they_come_again(row_maker):
+    template, frames = row_maker.library.template("end_time/1/please"), row_maker.library.frames
     found = augmentations(template, 15, KINDS, frames)
     assert found[7:14] == [(kind, 1) for kind, _ in found[:7]]
     assert found[14] == ("none", 2)
@@ -129,10 +129,10 @@ def test_kinds_that_change_nothing_are_left_out(phrasing, kinds):
 
 
 @pytest.mark.parametrize("template_id", SENTENCES)
-def test_noise_leaves_values_alone(source, template_id):
+def test_noise_leaves_values_alone(row_maker, template_id):
     for seed in range(50):
-        values, text = say(source, template_id, "noise", seed)
-        named = [name for name in values if f"{{{name}}}" in source.library.template(template_id).phrasing]
+        values, text = say(row_maker, template_id, "noise", seed)
+        named = [name for name in values if f"{{{name}}}" in row_maker.library.template(template_id).phrasing]
         assert named
         assert all(spoken(values[name]) in text for name in named)
 
@@ -151,12 +151,12 @@ def test_noise_changes_case_swaps_letters_adds_a_filler_and_drops_the_stop():
     assert all({"it"} <= set(text.lower().replace(".", "").split()) for text in said), "short words keep their letters"
 
 
-def test_context_puts_a_sentence_beside_the_request(source):
+def test_context_puts_a_sentence_beside_the_request(row_maker):
     sides = Counter()
     for seed in range(20):
-        plain, text = say(source, SENTENCES[0], "none", seed)[1], say(source, SENTENCES[0], "context", seed)[1]
+        plain, text = say(row_maker, SENTENCES[0], "none", seed)[1], say(row_maker, SENTENCES[0], "context", seed)[1]
         before, after = text.split(plain)
-        assert (before or after).strip() in source.library.frames.contexts
+        assert (before or after).strip() in row_maker.library.frames.contexts
         assert bool(before) != bool(after)
         sides["before" if before else "after"] += 1
     assert len(sides) == 2
@@ -208,9 +208,9 @@ def test_formats_leave_a_value_that_touches_another_sign(phrasing):
     assert formatted(phrasing, a=1200) == phrasing.replace("{a}", "1200")
 
 
-def test_formats_leave_the_arguments_as_they_are(source):
+def test_formats_leave_the_arguments_as_they_are(row_maker):
     for turn in range(20):
-        row = source.row("end_time/1/plain", "formats", turn, 0)
+        row = row_maker.row("end_time/1/plain", "formats", turn, 0)
         assert verify(row) == []
         (call,) = message_calls(row["messages"][1])
         text = row["messages"][0]["content"]

@@ -50,8 +50,8 @@ def load(folder, domain=DOMAIN, change=("", "")):
 
 
 @pytest.fixture(scope="module")
-def simulated(source):
-    return {name: tool for name, tool in source.library.tools.items() if tool.backend is not None}
+def simulated(row_maker):
+    return {name: tool for name, tool in row_maker.library.tools.items() if tool.backend is not None}
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def test_at_least_300_tools_over_20_domains(simulated):
     assert len({tool.domain for tool in simulated.values()}) >= 20
 
 
-def test_every_tool_is_called_by_some_intent(source):
-    called = {name for _, intent in source.library.intents for name in intent.tools}
-    assert set(source.library.tools) == called
+def test_every_tool_is_called_by_some_intent(row_maker):
+    called = {name for _, intent in row_maker.library.intents for name in intent.tools}
+    assert set(row_maker.library.tools) == called
 
 
 def test_every_definition_is_a_schema_with_descriptions(simulated):
@@ -87,42 +87,42 @@ def test_parameters_of_all_shapes_occur(schemas):
     assert {field["type"] for field in fields} == {"string", "integer", "number", "array", "object"}
 
 
-def test_optional_parameters_are_given_and_left_out(source):
+def test_optional_parameters_are_given_and_left_out(row_maker):
     given = {"optional": set(), "required": set()}
-    for _, intent in source.library.intents:
+    for _, intent in row_maker.library.intents:
         for call in (call for calls in intent.steps for call in calls):
-            tool = source.library.tools[call.tool]
+            tool = row_maker.library.tools[call.tool]
             if tool.backend is not None:
                 required = set(tool.definition["function"]["parameters"]["required"])
                 given["optional" if set(call.arguments) > required else "required"].add(call.tool)
     assert len(given["optional"] & given["required"]) > 80
 
 
-def test_every_domain_has_requests_of_every_outcome(source, simulated):
+def test_every_domain_has_requests_of_every_outcome(row_maker, simulated):
     outcomes = {}
-    for _, intent in source.library.intents:
+    for _, intent in row_maker.library.intents:
         if intent.domain:
             outcomes.setdefault(intent.domain, set()).add(intent.error or intent.scenario)
     assert set(outcomes) == {tool.domain for tool in simulated.values()}
     assert all(found == {"hit", "multi", "failed", "missing", "unavailable"} for found in outcomes.values())
 
 
-def test_errors_are_of_their_category(source):
-    for category, intent in source.library.intents:
+def test_errors_are_of_their_category(row_maker):
+    for category, intent in row_maker.library.intents:
         if intent.domain:
             assert category == ("tool_errors" if intent.scenario == "error" else "reasoning")
 
 
-def test_sentences_are_filled(source):
-    for _, intent in source.library.intents:
+def test_sentences_are_filled(row_maker):
+    for _, intent in row_maker.library.intents:
         for phrasing in intent.phrasings:
             assert set(fields_of(phrasing)) <= intent.slot_names, phrasing
         assert set(fields_of(intent.answer)) <= intent.slot_names | result_names(intent.num_calls), intent.name
         assert not {"{", "}"} & set(f"{intent.ask}{intent.reason}"), intent.name
 
 
-def test_sentences_say_every_argument(source):
-    for _, intent in source.library.intents:
+def test_sentences_say_every_argument(row_maker):
+    for _, intent in row_maker.library.intents:
         if intent.domain and intent.scenario == "hit":
             arguments = json.dumps([call.arguments for calls in intent.steps for call in calls])
             slots = {name for name in intent.slots if f'"{{{name}}}"' in arguments}
@@ -130,8 +130,8 @@ def test_sentences_say_every_argument(source):
                 assert slots == set(fields_of(phrasing)), f"{intent.name}: {phrasing}"
 
 
-def test_sentences_begin_with_a_capital(source):
-    for _, intent in source.library.intents:
+def test_sentences_begin_with_a_capital(row_maker):
+    for _, intent in row_maker.library.intents:
         if intent.domain:
             assert all(phrasing[0].isupper() or phrasing[0] == "{" for phrasing in intent.phrasings), intent.name
 
@@ -237,23 +237,23 @@ def test_tools_know_the_states_of_their_entity(simulated):
     ("start", "outcomes"),
     [("Can you ", {None, "missing", "unavailable"}), ("Show me ", {None, "unavailable"}), ("Get rid of ", {None, "failed"})],
 )
-def test_no_way_of_asking_gives_the_outcome_away(source, start, outcomes):
+def test_no_way_of_asking_gives_the_outcome_away(row_maker, start, outcomes):
     found = {
         intent.error
-        for _, intent in source.library.intents
+        for _, intent in row_maker.library.intents
         if intent.domain and any(phrasing.startswith(start) for phrasing in intent.phrasings)
     }
     assert found >= outcomes
 
 
-def test_dealing_loses_no_sentence(source):
+def test_dealing_loses_no_sentence(row_maker):
     texts = yaml.safe_load(CATALOGUE.joinpath(ACTIONS).read_text(encoding="utf-8"))["actions"]["create"]
     wanted = sum(len(texts[kind]) for kind in ("hit", "missing", "unavailable"))
     for name in ("flight", "vet_visit"):
-        intents = {intent.name: intent for _, intent in source.library.intents if intent.name.endswith(name)}
+        intents = {intent.name: intent for _, intent in row_maker.library.intents if intent.name.endswith(name)}
         verb = "book" if name == "flight" else "schedule"
         assert len(intents[f"{verb}_{name}"].phrasings) == len(texts["hit"])
         assert len(intents[f"no_{verb}_{name}"].phrasings) == len(texts["unavailable"])
-        missing = next(i for _, i in source.library.intents if i.name.startswith(f"{verb}_{name}_without_"))
+        missing = next(i for _, i in row_maker.library.intents if i.name.startswith(f"{verb}_{name}_without_"))
         shared = [intents[f"{verb}_{name}"], intents[f"no_{verb}_{name}"], missing]
         assert len({phrasing for intent in shared for phrasing in intent.phrasings}) == wanted

@@ -8,15 +8,15 @@ from aria_ray.grammar import MAX_THOUGHT_PIECES, thought_pieces
 
 
 @pytest.fixture
-def row(source):
+def row(row_maker):
     """A call of a built-in tool, free to be changed."""
-    return copy.deepcopy(source.row("percent_of/1/plain", "none", 0, 0))
+    return copy.deepcopy(row_maker.row("percent_of/1/plain", "none", 0, 0))
 
 
 @pytest.fixture
-def booking(source):
+def booking(row_maker):
     """A call of a simulated tool under masked names."""
-    return copy.deepcopy(source.row("book_flight/1/plain", "masking", 0, 0))
+    return copy.deepcopy(row_maker.row("book_flight/1/plain", "masking", 0, 0))
 
 
 def arguments_of(row):
@@ -38,8 +38,8 @@ def call_with(row, **changes):
         "find_and_check_order/1/now",
     ],
 )
-def test_a_right_row_has_no_problem(source, template_id):
-    assert verify(source.row(template_id, "none", 0, 0)) == []
+def test_a_right_row_has_no_problem(row_maker, template_id):
+    assert verify(row_maker.row(template_id, "none", 0, 0)) == []
 
 
 def test_an_argument_of_the_wrong_type(row):
@@ -85,8 +85,8 @@ def test_an_answer_without_the_result(row):
     assert verify(row) == [f"the answer 'I do not know.' lacks {result!r}"]
 
 
-def test_an_answer_may_have_the_result_in_any_case(source):
-    row = copy.deepcopy(source.row("no_book_flight/1/plain", "none", 0, 0))
+def test_an_answer_may_have_the_result_in_any_case(row_maker):
+    row = copy.deepcopy(row_maker.row("no_book_flight/1/plain", "none", 0, 0))
     row["messages"][-1]["content"] = row["messages"][-1]["content"].upper()
     assert verify(row) == []
 
@@ -115,8 +115,8 @@ def test_a_thought_that_is_too_long(row):
     assert verify(row) == [f"thought {thought!r} has {thought_pieces(thought)} pieces, must have 8 to {MAX_THOUGHT_PIECES}"]
 
 
-def test_a_call_that_fails_in_a_hit(source):
-    row = copy.deepcopy(source.row("negative_root/1/plain", "none", 0, 0))
+def test_a_call_that_fails_in_a_hit(row_maker):
+    row = copy.deepcopy(row_maker.row("negative_root/1/plain", "none", 0, 0))
     row["scenario"] = "hit"
     assert verify(row) == ["1 of 1 calls fail, which does not fit the scenario hit"]
 
@@ -130,8 +130,8 @@ def test_an_error_whose_call_succeeds(row):
     ("template_id", "tool"), [("median/1/plain", "median"), ("schedule_vet_visit/1/plain", "schedule_vet_visit")]
 )
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_a_held_out_tool_outside_its_split(source, template_id, tool, split):
-    row = copy.deepcopy(source.row(template_id, "none", 0, 0))
+def test_a_held_out_tool_outside_its_split(row_maker, template_id, tool, split):
+    row = copy.deepcopy(row_maker.row(template_id, "none", 0, 0))
     assert row["split"] == "test_unseen_tools"
     row["split"] = split
     (problem,) = verify(row)
@@ -140,8 +140,8 @@ def test_a_held_out_tool_outside_its_split(source, template_id, tool, split):
     assert problem.endswith(f"are listed in {split}")
 
 
-def test_a_masked_name_does_not_hide_a_held_out_tool(source):
-    row = copy.deepcopy(source.row("median/1/plain", "masking", 0, 0))
+def test_a_masked_name_does_not_hide_a_held_out_tool(row_maker):
+    row = copy.deepcopy(row_maker.row("median/1/plain", "masking", 0, 0))
     row["split"] = "train"
     assert any(problem.startswith("held-out tools tool_") for problem in verify(row))
 

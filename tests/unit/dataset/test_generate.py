@@ -38,8 +38,8 @@ def test_items_depend_on_the_seed():
     assert first == again != other
 
 
-def test_the_same_sentence_twice_is_refused(monkeypatch, source):
-    chosen = [source.library.template(template_id) for template_id in ("divide/1/plain", "divide/1/plain")]
+def test_the_same_sentence_twice_is_refused(monkeypatch, row_maker):
+    chosen = [row_maker.library.template(template_id) for template_id in ("divide/1/plain", "divide/1/plain")]
     monkeypatch.setattr(generate, "choose_templates", lambda *_: chosen)
     with pytest.raises(DataError, match=r"divide/1/plain and divide/1/plain are the same sentence: 'What is \{\} div"):
         dataset_items(DatasetConfig(num_templates=2))

@@ -5,16 +5,16 @@ from collections import Counter
 import pytest
 
 from aria_ray.dataset.quality import BOUNDS, MAX_SAMPLED_ROWS, Quality, facts_of, sampled_share
-from aria_ray.dataset.rows import choose_templates
+from aria_ray.dataset.sampling import choose_templates
 from aria_ray.errors import DataError
 from aria_ray.grammar import Call, answer_message, tool_call_message
 
 
 @pytest.fixture(scope="module")
-def facts(source):
+def facts(row_maker):
     """What is counted of 300 right rows."""
-    templates = choose_templates(source.library, 300, 0.7, 0)
-    return [facts_of(source.row(template.id, "none", 0, 0), ()) for template in templates]
+    templates = choose_templates(row_maker.library, 300, 0.7, 0)
+    return [facts_of(row_maker.row(template.id, "none", 0, 0), ()) for template in templates]
 
 
 def counted(facts, share=1.0):
@@ -144,9 +144,9 @@ def test_near_duplicates_are_texts_with_most_trigrams_in_common():
     assert quality.near_duplicates == {"b": "a"}
 
 
-def test_the_same_question_with_other_tools_is_no_duplicate(source):
-    rows = [source.row("multiply/1/plain", "none", 0, 0) for _ in range(2)]
-    other = source.row("book_flight/1/plain", "none", 0, 0)
+def test_the_same_question_with_other_tools_is_no_duplicate(row_maker):
+    rows = [row_maker.row("multiply/1/plain", "none", 0, 0) for _ in range(2)]
+    other = row_maker.row("book_flight/1/plain", "none", 0, 0)
     rows[1] = {**rows[1], "id": "other", "tools": other["tools"], "tool_names": other["tool_names"]}
     assert counted([facts_of(row, ()) for row in rows]).near_duplicates == {}
 

@@ -6,7 +6,8 @@ import pytest
 
 from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import is_held_out, verify
-from aria_ray.dataset.rows import CATEGORY_SHARES, SCENARIO_SHARES, Source, apportion, choose_templates
+from aria_ray.dataset.rows import RowMaker
+from aria_ray.dataset.sampling import CATEGORY_SHARES, SCENARIO_SHARES, apportion, choose_templates
 from aria_ray.dataset.templates import UNSEEN_DOMAINS, UNSEEN_TOOLS
 from aria_ray.errors import DataError
 from aria_ray.grammar import message_calls
@@ -16,15 +17,15 @@ SIZES = (300, 1000, 3000)
 
 
 @pytest.fixture(scope="module")
-def chosen(source):
-    return {size: choose_templates(source.library, size, 0.7, 0) for size in SIZES}
+def chosen(row_maker):
+    return {size: choose_templates(row_maker.library, size, 0.7, 0) for size in SIZES}
 
 
 @pytest.fixture(scope="module")
-def rows(source, chosen):
+def rows(row_maker, chosen):
     """Some two hundred rows from all over the templates, each under one kind of its own."""
     return [
-        source.row(template.id, *augmentations(template, 2, KINDS, source.library.frames)[1], 0)
+        row_maker.row(template.id, *augmentations(template, 2, KINDS, row_maker.library.frames)[1], 0)
         for template in chosen[3000][::15]
     ]
 
@@ -66,30 +67,30 @@ def test_templates_are_different_and_in_order(chosen, size):
     assert len(ids) == size
 
 
-def test_small_datasets_hold_the_shares_too(source):
+def test_small_datasets_hold_the_shares_too(row_maker):
     for size in (20, 60):
-        found = choose_templates(source.library, size, 0.7, 0)
+        found = choose_templates(row_maker.library, size, 0.7, 0)
         assert len(found) == size
         assert Counter(template.intent.scenario for template in found) == apportion(size, SCENARIO_SHARES)
         assert {template.category for template in found} == set(CATEGORY_SHARES)
 
 
-def test_sentences_are_distinct_even_without_their_values(source, chosen):
-    assert len({blanked(source.library, template) for template in chosen[3000]}) == 3000
+def test_sentences_are_distinct_even_without_their_values(row_maker, chosen):
+    assert len({blanked(row_maker.library, template) for template in chosen[3000]}) == 3000
 
 
-def test_splits_share_no_family_and_no_sentence(source, chosen):
+def test_splits_share_no_family_and_no_sentence(row_maker, chosen):
     splits = {}
     for template in chosen[3000]:
         splits.setdefault(template.family, set()).add(template.split)
-    for template in source.library.families():
+    for template in row_maker.library.families():
         splits.setdefault(re.sub(r"\{\w+\}", "{}", template.phrasing).lower(), set()).add(template.split)
     assert {name: found for name, found in splits.items() if len(found) > 1} == {}
 
 
-def test_every_intent_is_trained_on_or_unseen(source):
+def test_every_intent_is_trained_on_or_unseen(row_maker):
     splits = {}
-    for template in source.library.families():
+    for template in row_maker.library.families():
         splits.setdefault(template.intent.name, set()).add(template.split)
     assert all(found & {"train", "test_unseen_tools"} for found in splits.values())
 
@@ -109,8 +110,8 @@ def test_unseen_tools_are_listed_nowhere_else(rows):
     assert set(splits) == {"train", "validation", "test", "test_unseen_tools"}
 
 
-def test_the_catalogue_has_its_share_of_what_it_can(source, chosen):
-    for share, templates in ((0.7, chosen[1000]), (0.2, choose_templates(source.library, 1000, 0.2, 0))):
+def test_the_catalogue_has_its_share_of_what_it_can(row_maker, chosen):
+    for share, templates in ((0.7, chosen[1000]), (0.2, choose_templates(row_maker.library, 1000, 0.2, 0))):
         mixed = [template for template in templates if (template.category, template.split) == ("reasoning", "train")]
         mixed = [template for template in mixed if template.intent.scenario == "hit"]
         found = sum(bool(template.intent.domain) for template in mixed) / len(mixed)
@@ -118,15 +119,15 @@ def test_the_catalogue_has_its_share_of_what_it_can(source, chosen):
 
 
 @pytest.mark.parametrize(("share", "origins"), [(0.0, {False}), (1.0, {True})])
-def test_what_only_one_origin_has_comes_from_it(source, share, origins):
-    found = choose_templates(source.library, 300, share, 0)
+def test_what_only_one_origin_has_comes_from_it(row_maker, share, origins):
+    found = choose_templates(row_maker.library, 300, share, 0)
     assert share_of(found, lambda template: template.category) == pytest.approx(CATEGORY_SHARES, abs=0.02)
     both = [template for template in found if (template.category, template.split) == ("reasoning", "train")]
     assert {bool(template.intent.domain) for template in both if template.intent.scenario == "hit"} == origins
 
 
-def test_fewer_intents_have_the_same_shares_and_the_unseen_ones_stay(source):
-    found = choose_templates(source.library, 400, 0.7, 0, num_intents=40)
+def test_fewer_intents_have_the_same_shares_and_the_unseen_ones_stay(row_maker):
+    found = choose_templates(row_maker.library, 400, 0.7, 0, num_intents=40)
     assert len({template.id for template in found}) == 400
     seen = [template for template in found if not template.intent.is_unseen]
     intents = {template.intent.name: template for template in seen}
@@ -136,21 +137,23 @@ def test_fewer_intents_have_the_same_shares_and_the_unseen_ones_stay(source):
         assert sum(template.intent.scenario == scenario for template in found) == 400 * share
     assert {template.split for template in found} == {"train", "validation", "test", "test_unseen_tools"}
     # All that there are of the scenario are taken where fewer are there than asked for.
-    assert choose_templates(source.library, 400, 0.7, 0, num_intents=10**6) == choose_templates(source.library, 400, 0.7, 0)
-    assert choose_templates(source.library, 400, 0.7, 1, num_intents=40) != found
+    assert choose_templates(row_maker.library, 400, 0.7, 0, num_intents=10**6) == choose_templates(
+        row_maker.library, 400, 0.7, 0
+    )
+    assert choose_templates(row_maker.library, 400, 0.7, 1, num_intents=40) != found
 
 
-def test_the_choice_depends_on_the_seed_alone(source, chosen):
+def test_the_choice_depends_on_the_seed_alone(row_maker, chosen):
     ids = [template.id for template in chosen[300]]
-    assert [template.id for template in choose_templates(source.library, 300, 0.7, 0)] == ids
-    assert [template.id for template in choose_templates(source.library, 300, 0.7, 1)] != ids
+    assert [template.id for template in choose_templates(row_maker.library, 300, 0.7, 0)] == ids
+    assert [template.id for template in choose_templates(row_maker.library, 300, 0.7, 1)] != ids
 
 
-def test_too_many_templates_are_refused(source):
+def test_too_many_templates_are_refused(row_maker):
     with pytest.raises(
         DataError, match=r"dataset.num_templates \(900000\) asks for 360000 hit templates and there are \d+; lower"
     ):
-        choose_templates(source.library, 900_000, 0.7, 0)
+        choose_templates(row_maker.library, 900_000, 0.7, 0)
 
 
 def test_rows_are_right(rows):
@@ -179,17 +182,17 @@ def test_scenarios_call_what_they_should(rows):
     assert len(turns) >= 2, "one round of parallel calls, or two rounds"
 
 
-def test_rows_depend_on_seed_and_identity_alone(source):
-    first = source.row("book_flight/1/plain", "masking", 0, 0)
-    assert Source(source.library).row("book_flight/1/plain", "masking", 0, 0) == first
-    assert source.row("book_flight/1/plain", "masking", 0, 1)["messages"] != first["messages"]
-    again = source.row("book_flight/1/plain", "masking", 1, 0)
+def test_rows_depend_on_seed_and_identity_alone(row_maker):
+    first = row_maker.row("book_flight/1/plain", "masking", 0, 0)
+    assert RowMaker(row_maker.library).row("book_flight/1/plain", "masking", 0, 0) == first
+    assert row_maker.row("book_flight/1/plain", "masking", 0, 1)["messages"] != first["messages"]
+    again = row_maker.row("book_flight/1/plain", "masking", 1, 0)
     assert again["id"] == "book_flight/1/plain/masking-1"
     assert again["messages"] != first["messages"]
 
 
-def test_rows_of_a_template_differ_in_their_values(source):
-    rows = [source.row("multiply/1/plain", kind, 0, 0) for kind in ("none", "context", "tool_list")]
+def test_rows_of_a_template_differ_in_their_values(row_maker):
+    rows = [row_maker.row("multiply/1/plain", kind, 0, 0) for kind in ("none", "context", "tool_list")]
     assert len({row["messages"][-1]["content"] for row in rows}) == 3
 
 

@@ -3,14 +3,14 @@ import random
 
 import pytest
 
-from aria_ray.dataset.rows import SCENARIO_SHARES, choose_templates
 from aria_ray.dataset.samples import PER_SCENARIO, Samples
+from aria_ray.dataset.sampling import SCENARIO_SHARES, choose_templates
 
 
 @pytest.fixture(scope="module")
-def rows(source):
+def rows(row_maker):
     """Rows as they travel: nested columns are JSON."""
-    made = [source.row(template.id, "none", 0, 0) for template in choose_templates(source.library, 120, 0.7, 0)]
+    made = [row_maker.row(template.id, "none", 0, 0) for template in choose_templates(row_maker.library, 120, 0.7, 0)]
     return [{**row, "tools": json.dumps(row["tools"]), "messages": json.dumps(row["messages"])} for row in made]
 
 
@@ -47,8 +47,8 @@ def test_fewer_rows_are_all_shown(rows):
     assert markdown([]).count("## ") == 4
 
 
-def test_a_row_reads_as_a_conversation(source):
-    row = source.row("percent_of/1/plain", "none", 0, 0)
+def test_a_row_reads_as_a_conversation(row_maker):
+    row = row_maker.row("percent_of/1/plain", "none", 0, 0)
     travelled = {**row, "tools": json.dumps(row["tools"]), "messages": json.dumps(row["messages"])}
     text = markdown([travelled])
     call, answer = row["messages"][1], row["messages"][3]

@@ -10,15 +10,15 @@ KNOWN, OTHER = [text for number in range(1111, 1200) if reference_exists(text :=
 UNKNOWN = next(text for number in range(1111, 1200) if not reference_exists(text := f"FL-{number}"))
 
 
-def talk(source, name, values):
+def talk(row_maker, name, values):
     """The conversation of an intent over a box that fits, with these values."""
-    _, intent = source.library._by_name[name]
-    listing = source.toolboxes.choose(intent, "plain", random.Random(0))
+    _, intent = row_maker.library._by_name[name]
+    listing = row_maker.tool_lists.choose(intent, "plain", random.Random(0))
     return intent, converse(intent, values, "Question?", listing)
 
 
-def test_a_hit_calls_runs_and_answers(source):
-    _, found = talk(source, "divide", {"a": 10, "b": 4})
+def test_a_hit_calls_runs_and_answers(row_maker):
+    _, found = talk(row_maker, "divide", {"a": 10, "b": 4})
     user, call, result, answer = found.messages
     assert user == {"role": "user", "content": "Question?"}
     assert message_calls(call)[0].arguments == {"a": 10, "b": 4}
@@ -29,8 +29,8 @@ def test_a_hit_calls_runs_and_answers(source):
     assert not found.failed
 
 
-def test_parallel_calls_are_one_turn(source):
-    _, found = talk(source, "check_flight_twice", {"id": KNOWN, "other_id": OTHER})
+def test_parallel_calls_are_one_turn(row_maker):
+    _, found = talk(row_maker, "check_flight_twice", {"id": KNOWN, "other_id": OTHER})
     assert [message["role"] for message in found.messages] == ["user", "assistant", "tool", "tool", "assistant"]
     assert [message["tool_call_id"] for message in found.messages[2:4]] == ["call_0", "call_1"]
     results = [message["content"] for message in found.messages[2:4]]
@@ -38,8 +38,8 @@ def test_parallel_calls_are_one_turn(source):
     assert found.answer_contains == tuple(results)
 
 
-def test_a_later_round_takes_earlier_results(source):
-    _, found = talk(source, "find_and_check_flight", {"passenger": "Ana"})
+def test_a_later_round_takes_earlier_results(row_maker):
+    _, found = talk(row_maker, "find_and_check_flight", {"passenger": "Ana"})
     assert [message["role"] for message in found.messages] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
     (then,) = message_calls(found.messages[3])
     assert then.arguments == {"flight_id": found.messages[2]["content"]}
@@ -47,8 +47,8 @@ def test_a_later_round_takes_earlier_results(source):
     assert found.answer_contains == (found.messages[4]["content"],)
 
 
-def test_a_failing_call_is_said_without_its_prefix(source):
-    _, found = talk(source, "check_flight_unknown", {"id": UNKNOWN})
+def test_a_failing_call_is_said_without_its_prefix(row_maker):
+    _, found = talk(row_maker, "check_flight_unknown", {"id": UNKNOWN})
     assert found.failed
     assert found.messages[2]["content"] == f"error: there is no {UNKNOWN}"
     assert found.messages[-1]["content"] == f"I cannot do that for the flight: there is no {UNKNOWN}."
@@ -64,10 +64,10 @@ def test_a_failing_call_is_said_without_its_prefix(source):
         ("sign_name", "no tool needed"),
     ],
 )
-def test_why_nothing_is_called(source, name, reason):
-    _, intent = source.library._by_name[name]
+def test_why_nothing_is_called(row_maker, name, reason):
+    _, intent = row_maker.library._by_name[name]
     values = dict.fromkeys(intent.slot_names, "x")
-    _, found = talk(source, name, values)
+    _, found = talk(row_maker, name, values)
     assert len(found.messages) == 2
     assert found.messages[-1]["reasoning_content"].endswith(f"; function: none; reason: {reason}")
 
@@ -85,11 +85,11 @@ def test_why_nothing_is_called(source, name, reason):
         ("sign_name", {"sign": "x"}, 1),
     ],
 )
-def test_how_hard_a_request_is(source, name, values, level):
-    assert difficulty(source.library._by_name[name][1], values) == level
+def test_how_hard_a_request_is(row_maker, name, values, level):
+    assert difficulty(row_maker.library._by_name[name][1], values) == level
 
 
-def test_a_miss_that_reads_like_a_call_is_harder(source):
-    looks = [intent for _, intent in source.library.intents if intent.lookalike]
+def test_a_miss_that_reads_like_a_call_is_harder(row_maker):
+    looks = [intent for _, intent in row_maker.library.intents if intent.lookalike]
     assert looks
     assert {difficulty(intent, {}) for intent in looks} == {2}

@@ -6,7 +6,8 @@ import pytest
 
 from aria_ray.dataset.checks import verify
 from aria_ray.dataset.loading import read_library
-from aria_ray.dataset.rows import Source, choose_templates
+from aria_ray.dataset.rows import RowMaker
+from aria_ray.dataset.sampling import choose_templates
 from aria_ray.dataset.user_tools import tool_file, user_tools
 from aria_ray.errors import DataError
 from aria_ray.grammar import message_calls
@@ -88,11 +89,11 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def own(folder):
     """The library with tools of a module and of a JSON file."""
-    return Source(read_library(("my_tools_for_tests", str(folder / "tools.json"))))
+    return RowMaker(read_library(("my_tools_for_tests", str(folder / "tools.json"))))
 
 
-def families(source):
-    return [family for family in source.library.families() if family.intent.domain == "own"]
+def families(row_maker):
+    return [family for family in row_maker.library.families() if family.intent.domain == "own"]
 
 
 def write_module(folder, monkeypatch, text, name="other_tools_for_tests"):
@@ -189,20 +190,20 @@ def test_what_is_asked_of_a_tool(own):
 
 def test_two_tools_are_enough(tmp_path):
     tools = [definition({"n": {"type": "integer"}}, name=name) for name in ("one", "other")]
-    own = Source(read_library((write_json(tmp_path, tools),)))
+    own = RowMaker(read_library((write_json(tmp_path, tools),)))
     rows = [own.row(family.id, kind, 0, 0) for family in families(own) for kind in ("none", "masking")]
     assert {row["id"]: found for row in rows if (found := verify(row))} == {}
     assert "unavailable" in {family.intent.error for family in families(own)}
 
 
 def test_fewer_intents_leave_all_of_the_users(tmp_path):
-    own = Source(read_library((write_json(tmp_path, [definition({"n": {"type": "integer"}}, name=name) for name in "ab"]),)))
+    own = RowMaker(read_library((write_json(tmp_path, [definition({"n": {"type": "integer"}}, name=name) for name in "ab"]),)))
     found = choose_templates(own.library, 300, 0.7, 0, num_intents=25)
     assert {family.intent.name for family in families(own)} <= {template.intent.name for template in found}
 
 
 def test_a_tool_alone_is_never_missing_from_its_list(tmp_path):
-    own = Source(read_library((write_json(tmp_path, definition({"n": {"type": "integer"}, "m": {"type": "integer"}})),)))
+    own = RowMaker(read_library((write_json(tmp_path, definition({"n": {"type": "integer"}, "m": {"type": "integer"}})),)))
     rows = [own.row(family.id, kind, 0, 0) for family in families(own) for kind in ("none", "tool_list", "masking")]
     assert {row["id"]: found for row in rows if (found := verify(row))} == {}
     assert {row["scenario"] for row in rows} == {"hit", "error"}
@@ -216,9 +217,9 @@ def test_own_tools_take_half_of_what_they_can(own):
     assert {template.split for template in chosen if template.intent.domain == "own"} <= {"train", "validation", "test"}
 
 
-def test_our_own_templates_stay(own, source):
-    assert own.library.intents[: len(source.library.intents)] == source.library.intents
-    assert set(source.library.tools) < set(own.library.tools)
+def test_our_own_templates_stay(own, row_maker):
+    assert own.library.intents[: len(row_maker.library.intents)] == row_maker.library.intents
+    assert set(row_maker.library.tools) < set(own.library.tools)
 
 
 def test_a_module_that_is_not_there():

@@ -9,7 +9,8 @@ import torch
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import LoraConfig, TrainingConfig
 from aria_ray.dataset.loading import library
-from aria_ray.dataset.rows import Source, choose_templates
+from aria_ray.dataset.rows import RowMaker
+from aria_ray.dataset.sampling import choose_templates
 from aria_ray.errors import TrainingError
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.lora import FusedLoraLinear
@@ -22,8 +23,8 @@ from aria_ray.training.worker_args import WorkerArgs, WorkerRank
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("dataset") / "rows.jsonl"
-    source = Source(library())
-    rows = [source.row(template.id, "none", 0, 0) for template in choose_templates(source.library, 60, 0.3, 0)]
+    row_maker = RowMaker(library())
+    rows = [row_maker.row(template.id, "none", 0, 0) for template in choose_templates(row_maker.library, 60, 0.3, 0)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

@@ -22,11 +22,9 @@ from aria_ray.errors import AriaError
 from aria_ray.planning.model_sizes import cached_config
 from aria_ray.rocm.settings import HOST_SETTINGS, HostSetting, contradictions, read_host, serving_env, settings_for
 from aria_ray.rocm.visibility import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
+from aria_ray.versions import LEAST, PINNED
 
 FindingState = Literal["ok", "fails", "unmeasured"]
-PINNED = {"ray": "2.60.0", "vllm": "0.29.0"}
-"""Versions that were tried together; Ray Serve LLM reaches into vLLM's inside, so another pair may import and yet not serve."""
-LEAST = {"torch": (2, 13), "transformers": (5, 10), "peft": (0, 21), "pydantic": (2, 12)}
 CUDA_ONLY = ("torchvision", "torchaudio", "torchcodec")
 """PyPI has them for CUDA; beside a CPU build of torch they break `import transformers`."""
 DISK_GIB, SHARED_MEMORY_GIB = 5.0, 1.0
@@ -91,10 +89,9 @@ def _pinned(name: str, version: str | None, wanted: str) -> Finding:
     return Finding("ok", f"{name} {version}")
 
 
-def _recent(name: str, version: str | None, least: tuple[int, ...]) -> Finding:
-    wanted = ".".join(map(str, least))
-    if version is None or _numbers(version) < least:
-        return Finding("fails", f"{name} {version or 'is not there'}, needs {wanted}", f"pip install '{name}>={wanted}'")
+def _recent(name: str, version: str | None, least: str) -> Finding:
+    if version is None or _numbers(version) < _numbers(least):
+        return Finding("fails", f"{name} {version or 'is not there'}, needs {least}", f"pip install '{name}>={least}'")
     return Finding("ok", f"{name} {version}")
 
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "aria_ray"
 
 # Each may import what stands above it. The four stages stand side by side: none imports another.
 LAYERS = (
-    {"errors"},
+    {"errors", "versions"},
     {"records"},
     {"artifacts", "intervals"},
     {"grammar"},

@@ -23,6 +23,7 @@ from aria_ray.intervals import wilson_interval
 from aria_ray.validation.bfcl.checker import PYTHON_TYPES, PossibleCall, calls_problem, openai_name
 from aria_ray.validation.client import Client, RequestFailure
 from aria_ray.validation.conversations import choose_cases
+from aria_ray.versions import BFCL_EVAL
 
 IRRELEVANCE = "irrelevance"
 POSITIVE_CATEGORIES = ("simple_python", "multiple", "parallel")
@@ -30,7 +31,7 @@ POSITIVE_CATEGORIES = ("simple_python", "multiple", "parallel")
 CATEGORIES = (*POSITIVE_CATEGORIES, IRRELEVANCE)
 MAX_TOKENS = 256
 
-INSTALL = "pip install --no-deps bfcl-eval==2026.3.23"
+INSTALL = f"pip install --no-deps bfcl-eval=={BFCL_EVAL}"
 """Without its dependencies: they pin numpy 1.26 and bring a dozen vendors' clients, and only the data files are read."""
 _FILE_PREFIX = "BFCL_v4_"
 _JSON_TYPES = {"dict": "object", "float": "number", "tuple": "array"}

@@ -29,13 +29,14 @@ import yaml
 from results import publish, spread
 
 from aria_ray.config.load import load_config
+from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.grammar import REASONING_PARSER, TOOL_PARSER
 from aria_ray.records import Endpoint
 from aria_ray.tools import TOOLS, tool_definition
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_model, load_tokenizer
 from aria_ray.validation.load.generator import Load, measure_load, prompts
-from aria_ray.validation.load.latency import Slo, summarise
+from aria_ray.validation.load.latency import summarise
 
 SERVE_FILE = Path(__file__).parents[1] / "serve" / "laptop.yaml"
 STREAMS, REQUESTS, TOKENS = 16, 48, 64
@@ -51,7 +52,7 @@ from aria_ray.config.schema import ServingConfig
 from aria_ray.serving.deploy import serve_model
 
 ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-with serve_model(ServingConfig(file=sys.argv[3], port=int(sys.argv[2]), self-check=False), Path(sys.argv[1])):
+with serve_model(ServingConfig(file=sys.argv[3], port=int(sys.argv[2]), self_check=False), Path(sys.argv[1])):
     signal.pause()
 """
 
@@ -165,7 +166,7 @@ def measure(port: int, process: psutil.Process) -> Measured:
 
     def load(tokens: int, streams: int, requests: int) -> dict[str, Any]:
         wanted = Load(question_of[tokens], concurrency=streams, num_requests=requests)
-        found = summarise(measure_load(endpoint, wanted, num_processes=1, timeout_s=300, retry_s=0), Slo())
+        found = summarise(measure_load(endpoint, wanted, num_processes=1, timeout_s=300, retry_s=0), ObjectivesConfig())
         if found["failures"] or found["client_limited"]:
             raise SystemExit(f"no figures of {streams} streams: {found['reasons'] or 'the client was the limit'}")
         return found

@@ -27,7 +27,6 @@ from aria_ray.validation.conversations import (
     run_cases,
 )
 from aria_ray.validation.load.generator import Load, LoadResult, measure_load, prompts
-from aria_ray.validation.load.latency import Slo
 from aria_ray.validation.load.latency import summarise as summarise_load
 from aria_ray.validation.load.stability import NUM_WINDOWS, summarise_stability, sustained_load
 
@@ -106,7 +105,6 @@ class _Bench:
         self, config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], progress: OnProgress
     ) -> None:
         self.config, self.endpoint, self.cases, self.progress = config, endpoint, cases, progress
-        self.slo = Slo(**config.objectives.model_dump())
         self.raw: dict[str, Any] = {}
         """By name of the load; the moments of single chunks are kept of the sustained one only."""
 
@@ -116,7 +114,7 @@ class _Bench:
 
     def run(self, name: str, load: Load) -> dict[str, Any]:
         """The summary of a load."""
-        return summarise_load(self.measure(name, load), self.slo)
+        return summarise_load(self.measure(name, load), self.config.objectives)
 
     def measure(self, name: str, load: Load) -> LoadResult:
         """The timings of a load, with live progress: requests done, and tokens per second so far."""
@@ -165,13 +163,13 @@ def _prefix(bench: _Bench) -> dict[str, Any]:
 
 
 def _poisson(bench: _Bench, bodies: tuple[dict[str, Any], ...], levels: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Requests by chance, as many as the share that the configuration asks for of what the concurrent load got answered."""
+    """Poisson arrivals at `poisson_share` of the rate of requests that the concurrent load reached."""
     full = next(level for level in levels if level["concurrency"] == bench.config.concurrency)["requests_per_s"]
     rate_per_s = bench.config.poisson_share * (full or 0)
     if not rate_per_s:
         return None
     number = max(MIN_REQUESTS, bench.config.load_requests // 2)
-    return bench.run("by chance (Poisson)", Load(bodies, rate_per_s=rate_per_s, num_requests=number))
+    return bench.run("Poisson arrivals", Load(bodies, rate_per_s=rate_per_s, num_requests=number))
 
 
 def _tool_calls(bench: _Bench) -> dict[str, Any] | None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from fake_endpoint import Behaviour, fake_endpoint
 
-from aria_ray.config.schema import ModelConfig
+from aria_ray.config.schema import ModelConfig, ObjectivesConfig
 from aria_ray.records import Endpoint
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
 from aria_ray.validation.load.generator import Load, measure_load
-from aria_ray.validation.load.latency import Slo, summarise
+from aria_ray.validation.load.latency import summarise
 
 pytestmark = pytest.mark.integration
 
@@ -58,7 +58,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench_serve(
-    endpoint: Endpoint, tokenizer: Path, concurrency: int, num_requests: int, slo: Slo, folder: Path
+    endpoint: Endpoint, tokenizer: Path, concurrency: int, num_requests: int, objectives: ObjectivesConfig, folder: Path
 ) -> dict[str, Any]:
     """What `vllm bench serve` writes of a closed loop."""
     options = {
@@ -78,7 +78,7 @@ def bench_serve(
         "result-filename": "bench.json",
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    goodput = ["--goodput", f"ttft:{slo.ttft_ms}", f"tpot:{slo.tpot_ms}", f"e2el:{slo.e2e_ms}"]
+    goodput = ["--goodput", f"ttft:{objectives.ttft_ms}", f"tpot:{objectives.tpot_ms}", f"e2el:{objectives.e2e_ms}"]
     command = [sys.executable, "-c", BENCH, *flags, "--save-result", "--disable-tqdm", *goodput]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -87,10 +87,10 @@ def bench_serve(
     return result
 
 
-def ours(endpoint: Endpoint, concurrency: int, num_requests: int, slo: Slo) -> dict[str, Any]:
+def ours(endpoint: Endpoint, concurrency: int, num_requests: int, objectives: ObjectivesConfig) -> dict[str, Any]:
     body = {"messages": [{"role": "user", "content": "What is 15% of 80?"}], "max_tokens": TOKENS, "ignore_eos": True}
     load = Load((body,), concurrency=concurrency, num_requests=num_requests)
-    return summarise(measure_load(endpoint, load, num_processes=min(2, concurrency), timeout_s=60), slo)
+    return summarise(measure_load(endpoint, load, num_processes=min(2, concurrency), timeout_s=60), objectives)
 
 
 def figure(facts: Any, path: str) -> Any:
@@ -103,10 +103,10 @@ def figure(facts: Any, path: str) -> Any:
 @pytest.mark.parametrize("usage", ["continuous", "final"])
 def test_both_find_the_same(concurrency: int, num_requests: int, usage: Any, tokenizer: Path, tmp_path: Path) -> None:
     """With the role sent just before the first token, as vLLM does, and one token in a chunk."""
-    slo = Slo(ttft_ms=1500 * TTFT_S, tpot_ms=1500 * GAP_S, e2e_ms=1500 * (TTFT_S + TOKENS * GAP_S))
+    objectives = ObjectivesConfig(ttft_ms=1500 * TTFT_S, tpot_ms=1500 * GAP_S, e2e_ms=1500 * (TTFT_S + TOKENS * GAP_S))
     with fake_endpoint(Behaviour(ttft_s=TTFT_S, gap_s=GAP_S, usage=usage)) as endpoint:
-        theirs = bench_serve(endpoint, tokenizer, concurrency, num_requests, slo, tmp_path)
-        facts = ours(endpoint, concurrency, num_requests, slo)
+        theirs = bench_serve(endpoint, tokenizer, concurrency, num_requests, objectives, tmp_path)
+        facts = ours(endpoint, concurrency, num_requests, objectives)
     assert (facts["requests"], facts["failures"]) == (num_requests, 0)
     assert facts["output_tokens"] == theirs["total_output_tokens"] == num_requests * TOKENS
     differ = {
@@ -120,9 +120,9 @@ def test_both_find_the_same(concurrency: int, num_requests: int, usage: Any, tok
 def test_a_role_sent_at_once_is_a_token_to_bench_serve_only(tokenizer: Path, tmp_path: Path) -> None:
     """Then its time per token holds the wait for the first one; end to end the two agree."""
     with fake_endpoint(Behaviour(role_chunk_s=0.0, ttft_s=1.0, gap_s=GAP_S)) as endpoint:
-        slo = Slo(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
-        theirs = bench_serve(endpoint, tokenizer, 1, 3, slo, tmp_path)
-        facts = ours(endpoint, 1, 3, slo)
+        objectives = ObjectivesConfig(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
+        theirs = bench_serve(endpoint, tokenizer, 1, 3, objectives, tmp_path)
+        facts = ours(endpoint, 1, 3, objectives)
     assert facts["e2e_ms"]["mean"] == pytest.approx(theirs["mean_e2el_ms"], rel=WITHIN)
     assert facts["ttft_ms"]["mean"] >= 1000 > theirs["mean_ttft_ms"]
     later = TOKENS - 1
@@ -134,9 +134,9 @@ def test_a_first_chunk_of_several_tokens_is_one_token_to_bench_serve_only(tokeni
     """It divides by all tokens but one, ours by those that came after the first chunk."""
     each = 6
     with fake_endpoint(Behaviour(ttft_s=TTFT_S, gap_s=GAP_S, tokens_per_chunk=each)) as endpoint:
-        slo = Slo(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
-        theirs = bench_serve(endpoint, tokenizer, 1, 4, slo, tmp_path)
-        facts = ours(endpoint, 1, 4, slo)
+        objectives = ObjectivesConfig(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
+        theirs = bench_serve(endpoint, tokenizer, 1, 4, objectives, tmp_path)
+        facts = ours(endpoint, 1, 4, objectives)
     assert facts["ttft_ms"]["mean"] == pytest.approx(theirs["mean_ttft_ms"], rel=WITHIN)
     assert facts["tpot_ms"]["mean"] == pytest.approx(1000 * GAP_S, rel=WITHIN)
     assert theirs["mean_tpot_ms"] == pytest.approx(facts["tpot_ms"]["mean"] * (TOKENS - each) / (TOKENS - 1), rel=WITHIN)

@@ -1,7 +1,7 @@
-"""Load on a live endpoint: so many streams at a time (closed loop), or so many requests a second (open loop, Poisson).
+"""Load on a live endpoint: a number of concurrent streams (closed loop), or Poisson arrivals at a rate (open loop).
 
-Answers are forced to a fixed number of tokens (`ignore_eos`), so every run does the same work, unless the load asks for natural
-ones. Prompts are held-out questions with their tool lists, as long as real ones. `latency` says what the timings come to.
+Answers are forced to a fixed number of tokens (`ignore_eos`), so every run does the same work; a load can ask for natural
+answers instead. Prompts are held-out questions with their tool lists, as long as real ones. `latency` evaluates the timings.
 """
 
 import itertools
@@ -16,26 +16,26 @@ from aria_ray.validation.client import RETRY_S, RequestFailure, StreamTiming
 from aria_ray.validation.load.processes import Cached, ClientShare, OnResult, run_clients
 
 MAX_CLIENT_CPU_SHARE = 0.8
-"""Of one core: a client process that takes more was, at times, what the answers waited for."""
+"""Share of a core above which the client process may be the bottleneck, not the endpoint."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of an endpoint. Either `concurrency` or `rate_per_s` is given, and at least one of the two limits."""
+    """Requests for an endpoint. Give either `concurrency` or `rate_per_s`, and `num_requests` or `duration_s` or both."""
 
     requests: tuple[Mapping[str, Any], ...]
-    """Bodies of chat completions without model and stream options, sent in turn, from the first again after the last."""
+    """Bodies of chat completions, without model and stream options, sent in turn and repeated from the first."""
     concurrency: int | None = None
-    """Closed loop: requests in flight. A stream sends its next request when its last one has ended."""
+    """Closed loop: number of requests in flight. A stream sends its next request when its last one has ended."""
     rate_per_s: float | None = None
-    """Open loop: requests start by a Poisson process of this rate, whatever is still in flight."""
+    """Open loop: rate of Poisson arrivals. Requests start whatever is still in flight."""
     num_requests: int | None = None
     duration_s: float | None = None
-    """Requests are begun until then; those in flight are let finish."""
+    """Time within which requests start; those in flight then may finish."""
     cached: Cached = "tools"
-    """What of a prompt the endpoint's prefix cache may know: see `processes.numbered`."""
+    """Part of a prompt that the endpoint's prefix cache may know: see `processes.numbered`."""
     seed: int = 0
-    """Of the Poisson process."""
+    """Seed of the Poisson arrivals."""
 
     def __post_init__(self) -> None:
         if not self.requests:
@@ -51,52 +51,50 @@ class Load:
 
     @property
     def output_tokens(self) -> int | None:
-        """Tokens that every answer is forced to; None where they end by themselves."""
+        """Number of tokens that every answer is forced to; None where answers end by themselves."""
         asked = {body["max_tokens"] if body.get("ignore_eos") else None for body in self.requests}
         return asked.pop() if len(asked) == 1 else None
 
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What came of a load."""
+    """Timings and failures of a load."""
 
     concurrency: int | None
     rate_per_s: float | None
     output_tokens: int | None
-    """What every answer was to be forced to; None where they were to end by themselves."""
+    """Number of tokens that every answer was to be forced to; None for natural answers."""
     timings: tuple[StreamTiming, ...]
-    """By start."""
+    """Answered requests, in the order of their start."""
     failures: tuple[RequestFailure, ...]
     client_cpu_shares: tuple[float, ...]
-    """Of each client process: its processor time over its wall time."""
+    """Processor time over wall time of each client process: its share of a core."""
 
     @property
     def results(self) -> list[StreamTiming | RequestFailure]:
-        """Of all requests."""
+        """Results of all requests, answered or failed."""
         return [*self.timings, *self.failures]
 
     @property
     def wall_s(self) -> float:
-        """From the first request's start to the last one's end, failed ones too; 0.0 where there is none."""
+        """Seconds from the first request's start to the last one's end, failed ones included; 0.0 without requests."""
         starts = [result.started_s for result in self.results if result.started_s is not None]
         ends = [result.ended_s for result in self.results if result.ended_s is not None]
         return max(ends) - min(starts) if starts and ends else 0.0
 
     @property
     def client_limited(self) -> bool:
-        """Whether a client process took so much of a core that times may be its own and not the endpoint's."""
+        """Whether a client process used so much of a core that the times may be its own and not the endpoint's."""
         return max(self.client_cpu_shares, default=0.0) > MAX_CLIENT_CPU_SHARE
 
     @property
     def notes(self) -> list[str]:
-        """What was not as asked: fields that the endpoint refused, answers shorter than they were to be."""
+        """Deviations from the load as asked: fields that the endpoint refused, blank answers, answers that are too short."""
         left_out = sorted({name for timing in self.timings for name in timing.left_out})
-        notes = [f"the endpoint refuses {' and '.join(left_out)}, it was asked without"] if left_out else []
+        notes = [f"the endpoint refuses {' and '.join(left_out)}, so requests went without"] if left_out else []
         blank = sum(timing.blank for timing in self.timings)
         if blank:
-            notes.append(
-                f"{blank} of {len(self.timings)} answers show nothing, they are timed by the server's counts of tokens"
-            )
+            notes.append(f"{blank} of {len(self.timings)} answers show no text, so the server's token counts time them")
         short = sum(timing.completion_tokens < (self.output_tokens or 0) for timing in self.timings)
         if short:
             notes.append(f"{short} of {len(self.timings)} answers are shorter than the {self.output_tokens} tokens asked for")
@@ -104,18 +102,18 @@ class LoadResult:
 
 
 def prompts(cases: Sequence[Mapping[str, Any]], output_tokens: int, *, natural: bool = False) -> tuple[dict[str, Any], ...]:
-    """A body for the question of each case, with its tools.
+    """A request body for the question of each case, with its tools.
 
-    The answer is text of exactly `output_tokens`, or, if `natural`, what the model itself says, of that many tokens at most; it
-    may call tools then.
+    The answer is text of exactly `output_tokens` tokens. With `natural` the model ends it, after at most that many tokens, and
+    may call tools.
     """
     return tuple(_body(case, output_tokens, natural) for case in cases)
 
 
 def arrival_times(rate_per_s: float, num_requests: int | None, duration_s: float | None, seed: int) -> list[float]:
-    """Seconds from the start at which the requests of a Poisson process are due: the gaps are exponential.
+    """Times of Poisson arrivals, in seconds from the start: the gaps are exponentially distributed.
 
-    `vllm bench serve` stretches its gaps to take number / rate together; here they are left as drawn.
+    `vllm bench serve` scales its gaps so that they sum up to number / rate; here they stay as drawn.
     """
     gaps = random.Random(seed)
     moments: Iterator[float] = itertools.accumulate(gaps.expovariate(rate_per_s) for _ in itertools.count())
@@ -133,11 +131,11 @@ def measure_load(
     on_result: OnResult = lambda _: None,
     retry_s: float = RETRY_S,
 ) -> LoadResult:
-    """Put a load on an endpoint, from `num_processes` client processes (fewer if there are fewer streams or arrivals).
+    """Put a load on an endpoint from `num_processes` client processes (fewer if there are fewer streams or arrivals).
 
-    `on_result` gets each result as it comes, so what was measured is known even if this call does not return. A request that
-    is not answered is a failure in the result; it is sent again for `retry_s` as `client` says, and given up once nothing has
-    come for `timeout_s`. Of an open loop, what is sent late because the client was busy counts from when it was due.
+    `on_result` gets each result as it arrives, so measurements survive if this call is interrupted. A request without an answer
+    is a failure in the result. `client` retries it for `retry_s` seconds and gives up when nothing arrives for `timeout_s`. In
+    an open loop, a request that a busy client sends late is timed from the moment at which it was due.
 
     Raises:
         AriaError: a client process died.
@@ -161,7 +159,7 @@ def measure_load(
 
 
 def _deal(endpoint: Endpoint, load: Load, num_processes: int, timeout_s: float, retry_s: float) -> list[ClientShare]:
-    """A share for each process: streams, or arrivals, in turn. No request of two loads has the same number."""
+    """The share of each process: streams or arrivals, dealt in turn. Requests of different loads have different numbers."""
     first_number = 100_000 + secrets.randbelow(900_000)
 
     def share(**own: Any) -> ClientShare:

@@ -1,55 +1,35 @@
-"""What the timings of a load come to: rates, percentiles, goodput, and how sure they are.
+"""Rates, percentiles and goodput from the timings of a load, with the interval of the rate.
 
-The definitions are those of `vllm bench serve`, or the docstring says how and why they differ; a test has both tools measure
-one endpoint. Times of one request are defined at `client.StreamTiming`.
+Definitions are those of `vllm bench serve`; where one differs, its docstring says how and why. A test runs both tools on one
+endpoint. The times of one request are defined at `client.StreamTiming`.
 """
 
 import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.intervals import mean_interval
 from aria_ray.validation.client import StreamTiming
 from aria_ray.validation.load.generator import LoadResult
 
-NUM_WINDOWS = 10
-"""Of the sustained load."""
 MIN_WINDOWS, MAX_WINDOWS = 8, 20
-"""Of a rate's interval."""
+"""Fewest and most windows for the interval of a rate."""
 MIN_ARRIVALS = 10
-"""Chunks that a window of a rate's interval holds on average: with fewer, their number is mostly chance."""
+"""Fewest chunks per window, on average, for the interval of a rate: the number of fewer chunks is mostly chance."""
 _PERCENTILES = (50, 90, 95, 99)
 _MAX_REASONS = 5
 
 
-@dataclass(frozen=True)
-class Slo:
-    """What a request must keep to be good; None where a time does not matter."""
+def summarise(result: LoadResult, objectives: ObjectivesConfig) -> dict[str, Any]:
+    """The facts of a load. A figure that was not measured is None, as is every rate and time where the client was the limit.
 
-    ttft_ms: float | None = None
-    tpot_ms: float | None = None
-    e2e_ms: float | None = None
-
-    def is_met(self, timing: StreamTiming) -> bool:
-        """Whether a request keeps all of it. A time per token that could not be measured keeps no limit on it.
-
-        An answer of one token has no time per token and keeps every limit, as in `vllm bench serve`.
-        """
-        tpot_s = 0.0 if timing.completion_tokens == 1 else timing.tpot_s
-        limits = ((self.ttft_ms, timing.ttft_s), (self.tpot_ms, tpot_s), (self.e2e_ms, timing.e2e_s))
-        return all(limit is None or (time_s is not None and 1000 * time_s <= limit) for limit, time_s in limits)
-
-
-def summarise(result: LoadResult, slo: Slo) -> dict[str, Any]:
-    """The facts of a load. What was not measured is None, and so is every rate and time where the client was the limit.
-
-    `output_tokens_per_s` is of all streams, over the time from the first request's start to the last one's end, so it holds the
-    ramp at both ends; tokens of requests that failed are not in it.
+    `output_tokens_per_s` counts all streams from the first request's start to the last one's end, so it includes the ramp at
+    both ends. It leaves out the tokens of failed requests.
     """
     tokens = sum(timing.completion_tokens for timing in result.timings)
     prompt_tokens = [timing.prompt_tokens for timing in result.timings]
@@ -66,15 +46,15 @@ def summarise(result: LoadResult, slo: Slo) -> dict[str, Any]:
         "wall_s": result.wall_s,
         "output_tokens": tokens,
         "prompt_tokens": None if None in prompt_tokens or not prompt_tokens else sum(filter(None, prompt_tokens)),
-        "slo": asdict(slo),
+        "slo": objectives.model_dump(),
         "client_cpu_share": max(result.client_cpu_shares, default=None),
         "client_limited": result.client_limited,
     }
-    measured = _rates_and_times(result, slo)
+    measured = _rates_and_times(result, objectives)
     return facts | (dict.fromkeys(measured) if result.client_limited else measured)
 
 
-def _rates_and_times(result: LoadResult, slo: Slo) -> dict[str, Any]:
+def _rates_and_times(result: LoadResult, objectives: ObjectivesConfig) -> dict[str, Any]:
     interval = rate_interval(result)
     return {
         "output_tokens_per_s": output_tokens_per_s(result),
@@ -84,31 +64,43 @@ def _rates_and_times(result: LoadResult, slo: Slo) -> dict[str, Any]:
         "tpot_ms": _distribution_ms(timing.tpot_s for timing in result.timings),
         "e2e_ms": _distribution_ms(timing.e2e_s for timing in result.timings),
         "first_call_ms": _distribution_ms(timing.time_to_first_call_s for timing in result.timings),
-        "goodput_per_s": goodput_per_s(result, slo),
+        "goodput_per_s": goodput_per_s(result, objectives),
     }
 
 
 def output_tokens_per_s(result: LoadResult) -> float | None:
-    """Output tokens of all streams over the wall time; None where nothing came back whole."""
+    """Output tokens per second of all streams, over the wall time; None where no answer was complete."""
     tokens = sum(timing.completion_tokens for timing in result.timings)
     return tokens / result.wall_s if tokens else None
 
 
-def goodput_per_s(result: LoadResult, slo: Slo) -> float | None:
-    """Requests per second that keep every service level objective (`vllm bench serve`); None without an objective."""
-    if slo == Slo() or not result.wall_s:
+def goodput_per_s(result: LoadResult, objectives: ObjectivesConfig) -> float | None:
+    """Requests per second that meet every service level objective (`vllm bench serve`); None without an objective."""
+    if objectives == ObjectivesConfig() or not result.wall_s:
         return None
-    return sum(map(slo.is_met, result.timings)) / result.wall_s
+    return sum(keeps(objectives, timing) for timing in result.timings) / result.wall_s
+
+
+def keeps(objectives: ObjectivesConfig, timing: StreamTiming) -> bool:
+    """Whether a request meets all objectives. A time per token that could not be measured meets no limit on it.
+
+    An answer of one token has no time per token and meets every limit on it, as in `vllm bench serve`.
+    """
+    tpot_s = 0.0 if timing.completion_tokens == 1 else timing.tpot_s
+    limits = ((objectives.ttft_ms, timing.ttft_s), (objectives.tpot_ms, tpot_s), (objectives.e2e_ms, timing.e2e_s))
+    return all(limit is None or (time_s is not None and 1000 * time_s <= limit) for limit, time_s in limits)
 
 
 def rate_interval(result: LoadResult) -> tuple[float, float] | None:
-    """95 % interval of `output_tokens_per_s`, from its spread over equal windows of time; None where they would be too few.
+    """95 % interval of `output_tokens_per_s`, from its spread over equal windows of time.
 
-    The windows lie between the moments when all streams are first and last busy, so that the ramps are not taken for spread,
-    and are as long as a request where there is time for eight such: shorter ones see the prompt's share of a request and the
-    answer's share as different rates, which makes the interval wider than it need be. Student's t gives the half width as a
-    share of their mean, and that share is put around the rate of the whole load. It takes windows for independent, so where
-    the rate drifts it is too narrow. None too for an open loop, whose rate is what arrives.
+    The windows lie between the first and the last moment at which all streams are busy, so the ramps do not count as spread.
+    Where there is time for eight, a window is as long as a request: shorter ones would see the prompt part and the answer part
+    of a request as different rates, and the interval would be too wide. Student's t gives the half width as a share of the
+    windows' mean; that share is put around the rate of the whole load. The windows are taken as independent, so the interval is
+    too narrow where the rate drifts.
+
+    None where there are too few windows, and for an open loop, whose rate is that of the arrivals.
     """
     span, rate = _all_busy(result), output_tokens_per_s(result)
     if span is None or rate is None:
@@ -127,15 +119,15 @@ def rate_interval(result: LoadResult) -> tuple[float, float] | None:
     return (max(0.0, rate * low_high[0] / mean), rate * low_high[1] / mean)
 
 
-def window_rates(result: LoadResult, duration_s: float, num_windows: int = NUM_WINDOWS) -> list[float]:
-    """Output tokens per second in each of equal windows of a sustained load, from the first request on; [] without any."""
+def window_rates(result: LoadResult, duration_s: float, num_windows: int) -> list[float]:
+    """Output tokens per second in each of `num_windows` equal windows from the first request on; [] where none succeeded."""
     if not result.timings:
         return []
     return _rates(result.timings, min(timing.started_s for timing in result.timings), duration_s, num_windows)
 
 
 def coefficient_of_variation(rates: Sequence[float]) -> float | None:
-    """Standard deviation over mean, of the windows after the first (which holds the ramp-up); None without a mean."""
+    """Standard deviation over mean of all windows but the first, which holds the ramp-up; None where the mean is 0."""
     steady = list(rates[1:])
     if len(steady) < 2 or statistics.mean(steady) == 0:
         return None
@@ -143,7 +135,7 @@ def coefficient_of_variation(rates: Sequence[float]) -> float | None:
 
 
 def _rates(timings: Iterable[StreamTiming], start_s: float, span_s: float, num_windows: int) -> list[float]:
-    """Tokens per second in each window, every token counted where it came."""
+    """Tokens per second in each window; a token counts in the window in which it arrived."""
     counts = [0] * num_windows
     width_s = span_s / num_windows
     for timing in timings:
@@ -155,7 +147,7 @@ def _rates(timings: Iterable[StreamTiming], start_s: float, span_s: float, num_w
 
 
 def _all_busy(result: LoadResult) -> tuple[float, float] | None:
-    """The first and the last moment at which as many requests are in flight as the closed loop has streams."""
+    """The first and the last moment at which every stream of a closed loop has a request in flight; None without them."""
     if result.concurrency is None:
         return None
     changes = sorted(
@@ -173,7 +165,7 @@ def _all_busy(result: LoadResult) -> tuple[float, float] | None:
 
 
 def _distribution_ms(times_s: Iterable[float | None]) -> dict[str, float] | None:
-    """Mean and percentiles (interpolated linearly, as numpy and `vllm bench serve` do), of those that were measured."""
+    """Mean and percentiles of the times that were measured, linearly interpolated as in numpy and `vllm bench serve`."""
     measured = [1000 * time_s for time_s in times_s if time_s is not None]
     if not measured:
         return None

@@ -1,11 +1,11 @@
-"""The processes that put load on an endpoint: each has its own event loop, HTTP client and share of the requests.
+"""Client processes that put load on an endpoint, each with its own event loop, HTTP client and share of the requests.
 
-One Python process takes in 8,000 to 20,000 chunks a second (measured, on a small machine); what it cannot keep up with would
-count as the endpoint's slowness. So the load is dealt out to several, and each says how much of a core it took.
+One Python process receives 8,000 to 20,000 chunks per second (measured on a small machine). Beyond that its delay would count
+as the endpoint's. So several processes share the load, and each reports how much of a core it used.
 
-A client process is a fresh interpreter with one pipe to the process that measures. multiprocessing's own spawn would import the
-caller's main module into it too, and with it torch, where that is a benchmark. It is outside the terminal's process group, so
-Ctrl-C is for the measuring process alone, which then ends it; and it ends by itself as soon as the pipe is closed.
+A client process is a fresh interpreter with one pipe to the measuring process. The spawn method of multiprocessing would also
+import the caller's main module, and torch with it if that is a benchmark. The process is outside the terminal's process group:
+Ctrl-C reaches the measuring process alone, which then ends its clients. A client also ends when its pipe is closed.
 """
 
 import asyncio
@@ -28,42 +28,43 @@ from aria_ray.records import Endpoint
 from aria_ray.validation.client import Client, RequestFailure, StreamTiming, connect
 
 Cached = Literal["tools", "nothing", "everything"]
+"""Part of a prompt that the prefix cache may know (`numbered`)."""
 OnResult = Callable[[StreamTiming | RequestFailure], None]
 
 _COMMAND = "from aria_ray.validation.load.processes import main; main()"
 _START_DELAY_S = 0.1
-"""From the word to start to the start: every process has got it by then."""
+"""Time between the message that names the start and the start, enough for it to reach every process."""
 _PAUSE_S = 0.5
-"""A stream that keeps going waits this long after a failure: an endpoint that is down is not hammered."""
+"""Pause of a stream after a failure, so that an endpoint that is down is not flooded."""
 _WARM_UP_TIMEOUT_S = 5.0
 _READY = "ready"
 
 
 @dataclass(frozen=True)
 class ClientShare:
-    """What one client process does. `arrivals` is empty for a closed loop."""
+    """The part of a load that one client process puts on the endpoint. `arrivals` is empty for a closed loop."""
 
     endpoint: Endpoint
     requests: tuple[Mapping[str, Any], ...]
-    """Bodies, taken in turn: request number i has body i modulo their number."""
+    """Request bodies, used in turn: request i has body i modulo their number."""
     cached: Cached
     first_number: int
     timeout_s: float
     retry_s: float
     streams: tuple[int, ...] = ()
-    """Which of the `concurrency` streams are its own. Stream s has the requests s, s + concurrency, ..."""
+    """Indices of its own streams among `concurrency`. Stream s sends the requests s, s + concurrency, ..."""
     concurrency: int = 0
     num_requests: int | None = None
     duration_s: float | None = None
     arrivals: tuple[tuple[int, float], ...] = ()
-    """(number of the request, seconds from the start at which it is due)."""
+    """Number of each request, and the seconds after the start at which it is due."""
 
 
 def run_clients(shares: Sequence[ClientShare], on_result: OnResult) -> list[float]:
-    """One client process per share, all started at one moment; every result goes to `on_result` as it comes.
+    """Run one client process per share, all from the same moment; `on_result` gets every result as it arrives.
 
-    Returns the processor time of each process over its wall time: its share of one core. No process is left when it returns or
-    raises. Results wait in the pipe, and in the end the client, until `on_result` has returned: it is to be quick.
+    Returns the processor time of each process over its wall time: its share of a core. No process is left when it returns or
+    raises. `on_result` must be quick: meanwhile results wait in the pipe, and clients wait once it is full.
 
     Raises:
         AriaError: a client process ended before its share was done.
@@ -86,11 +87,11 @@ def run_clients(shares: Sequence[ClientShare], on_result: OnResult) -> list[floa
 
 
 def numbered(body: Mapping[str, Any], number: int, cached: Cached) -> dict[str, Any]:
-    """A body of which the endpoint's prefix cache can know no more than `cached` says.
+    """A copy of a body that limits what the endpoint's prefix cache can know of it, by a number that is new each time.
 
-    "tools": each question opens with the number, so that what stands before it is known, as in use, and the question is not.
-    "nothing": a system message opens with it, the first thing in the prompt but for what the chat template writes before.
-    "everything": the body as it is, so that all of it is known from its second time on.
+    - "tools": each question starts with the number. The tool list before it can be cached, as in use; the question cannot.
+    - "nothing": the system message starts with the number, so at most what the chat template writes before it can be cached.
+    - "everything": the body is unchanged, so all of it can be cached from the second time on.
     """
     messages: list[dict[str, Any]] = list(body["messages"])
     if cached == "tools":
@@ -106,7 +107,7 @@ def numbered(body: Mapping[str, Any], number: int, cached: Cached) -> dict[str, 
 
 
 class _ClientProcess:
-    """A client process as the measuring one sees it."""
+    """Handle of a client process, in the measuring process."""
 
     def __init__(self) -> None:
         self.connection, theirs = Pipe()
@@ -120,12 +121,16 @@ class _ClientProcess:
         self.num_results = 0
 
     def send(self, message: ClientShare | float) -> None:
-        """Tell it its share, or when to start."""
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which the next receive() says better
+        """Send its share, or the moment to start."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended; the next receive() reports that with its exit code
             self.connection.send(message)
 
     def receive(self) -> Any:
-        """The next message. Raises AriaError if the process has ended."""
+        """The next message.
+
+        Raises:
+            AriaError: the process has ended.
+        """
         try:
             message = self.connection.recv()
         except (EOFError, ConnectionResetError) as error:
@@ -138,7 +143,7 @@ class _ClientProcess:
         return message
 
     def stop(self, grace_s: float = 0.0) -> None:
-        """End the process, if it does not end by itself within `grace_s`."""
+        """Kill the process unless it ends by itself within `grace_s` seconds."""
         self.connection.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=grace_s)
@@ -159,7 +164,7 @@ def _collect(busy: dict[Connection, _ClientProcess], on_result: OnResult) -> Ite
 
 
 def main() -> None:
-    """A client process. Its share comes over the pipe whose descriptor is the argument; results go back the same way."""
+    """Run a client process: receive its share through the pipe whose descriptor is the argument, send results back."""
     with Connection(int(sys.argv[1])) as pipe, contextlib.suppress(EOFError):
         share: ClientShare = pipe.recv()
         asyncio.run(_work(pipe, share))
@@ -167,12 +172,12 @@ def main() -> None:
 
 async def _work(pipe: Connection, share: ClientShare) -> None:
     async with connect(share.endpoint, share.timeout_s, max_connections=None, retry_s=share.retry_s) as client:
-        # The first request of a process loads the HTTP library's inner parts, 40 to 90 ms on a small machine.
+        # The first request of a process loads parts of the HTTP library, which takes 40 to 90 ms on a small machine.
         with contextlib.suppress(httpx.HTTPError):
             await client.http.get("models", timeout=_WARM_UP_TIMEOUT_S)
         pipe.send(_READY)
         start_s: float = pipe.recv()
-        # Nothing more is sent this way: the pipe becomes readable when the measuring process closes it, or dies.
+        # No more messages come: from now on the pipe becomes readable only when the measuring process closes it or dies.
         asyncio.get_running_loop().add_reader(pipe.fileno(), os._exit, 1)
         await _until(start_s)
         before_s = time.process_time()
@@ -187,7 +192,7 @@ async def _work(pipe: Connection, share: ClientShare) -> None:
 
 
 async def _stream_on(pipe: Connection, client: Client, share: ClientShare, turns: Iterator[int], start_s: float) -> None:
-    """One request after the other until the turns or the time are over."""
+    """Send one request after the other until the numbers or the time run out."""
     for index in turns:
         result = await _one(pipe, client, share, index, None)
         if share.duration_s is not None:
@@ -207,7 +212,7 @@ async def _one(
 
 
 def _turns(share: ClientShare) -> Iterator[int]:
-    """Numbers of the requests of this process's streams, ascending."""
+    """Numbers of the requests of this process's streams, in ascending order."""
     for first in itertools.count(0, share.concurrency):
         for stream in share.streams:
             if share.num_requests is not None and first + stream >= share.num_requests:

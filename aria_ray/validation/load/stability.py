@@ -1,4 +1,4 @@
-"""Whether an endpoint stays what it was at first: spread and drift of throughput, growth of memory, failures."""
+"""Stability of an endpoint under sustained load: spread and drift of throughput, growth of memory, failures."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,16 @@ from aria_ray.validation.load.generator import Load, LoadResult, prompts
 from aria_ray.validation.load.latency import coefficient_of_variation, window_rates
 
 NUM_WINDOWS = 12
-"""Of the sustained load; the first, which holds the ramp-up, is left out."""
+"""Number of windows of the sustained load. The first holds the ramp-up and does not count."""
 _GOLDEN = 0.618034
+"""Golden ratio minus one: its multiples modulo 1 spread evenly over 0 to 1, however many there are."""
 
 
 def sustained_load(cases: Sequence[Mapping[str, Any]], output_tokens: int, concurrency: int, duration_s: float) -> Load:
-    """`concurrency` streams for `duration_s`, whose answers are of 0.5 to 1.5 times `output_tokens`, evenly spread.
+    """A load of `concurrency` streams for `duration_s` seconds, with answers of 0.5 to 1.5 times `output_tokens`.
 
-    With answers of one length all streams would read their prompts at the same time and answer at the same time: throughput
-    would swing between nothing and all (a coefficient of variation of 0.5 was seen) on the steadiest engine.
+    With answers of one length, all streams would read their prompts together and answer together. Throughput would then swing
+    between zero and its peak even on a steady engine: a coefficient of variation of 0.5 was measured.
     """
     bodies = prompts(cases, output_tokens)
     varied = tuple(
@@ -27,11 +28,11 @@ def sustained_load(cases: Sequence[Mapping[str, Any]], output_tokens: int, concu
 
 
 def summarise_stability(result: LoadResult, duration_s: float, memory_gib: Sequence[float]) -> dict[str, Any]:
-    """The facts of a sustained load; `memory_gib` is that of the serving processes, at equal times through it.
+    """The facts of a sustained load. `memory_gib` holds samples of the serving processes' memory at equal intervals.
 
-    Drift is the rise of a straight line through the windows' rates from first to last, as a share of their mean, with its 95 %
-    interval; growth is the same of the memory. Failures are told apart and are in no rate. Nothing is told of a rate where the
-    client was the limit.
+    Drift is the rise of a straight line fitted to the windows' rates, from the first window to the last, as a share of their
+    mean, with its 95 % interval. Growth is the same for the memory. Failed requests are counted and are part of no rate. Rates
+    are left out where the client was the limit.
     """
     rates = [] if result.client_limited else window_rates(result, duration_s, NUM_WINDOWS)
     spread = deviation_interval(rates[1:])

@@ -145,7 +145,7 @@ def test_a_refused_field_and_short_answers_are_noted() -> None:
     load = Load(BODIES, concurrency=1, num_requests=2)
     result, _ = measured(Behaviour(refuses=("ignore_eos",), tokens=3), load)
     assert result.notes == [
-        "the endpoint refuses continuous_usage_stats and ignore_eos, it was asked without",
+        "the endpoint refuses continuous_usage_stats and ignore_eos, so requests went without",
         "2 of 2 answers are shorter than the 8 tokens asked for",
     ]
     assert measured(Behaviour(), load)[0].notes == []
@@ -153,7 +153,7 @@ def test_a_refused_field_and_short_answers_are_noted() -> None:
 
 def test_answers_that_show_nothing_are_noted() -> None:
     result, _ = measured(Behaviour(blank=True), Load(BODIES, concurrency=1, num_requests=2))
-    assert result.notes == ["2 of 2 answers show nothing, they are timed by the server's counts of tokens"]
+    assert result.notes == ["2 of 2 answers show no text, so the server's token counts time them"]
 
 
 def test_forced_answers_are_text_of_one_length() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from fake_endpoint import Behaviour, fake_endpoint
 
+from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.validation.client import RequestFailure, StreamTiming
 from aria_ray.validation.load.generator import Load, LoadResult, measure_load
 from aria_ray.validation.load.latency import (
-    Slo,
     coefficient_of_variation,
     goodput_per_s,
+    keeps,
     output_tokens_per_s,
     rate_interval,
     summarise,
@@ -66,7 +67,7 @@ def test_the_facts_of_a_load() -> None:
     slow = timing(100.0, [0.5, 1.0, 1.5], prompt_tokens=10, first_call_s=100.75, retries=1)
     fast = timing(100.0, [0.1, 0.2, 0.3, 0.4], prompt_tokens=20)
     lost = RequestFailure("HTTP 500: x", started_s=100.5, ended_s=102.0, retries=2)
-    facts = summarise(result_of(slow, fast, failures=(lost,), concurrency=2), Slo(ttft_ms=200, tpot_ms=300))
+    facts = summarise(result_of(slow, fast, failures=(lost,), concurrency=2), ObjectivesConfig(ttft_ms=200, tpot_ms=300))
     assert facts.keys() == COUNTS | RATES_AND_TIMES
     assert (facts["requests"], facts["failures"], facts["reasons"], facts["retries"]) == (3, 1, ["HTTP 500: x"], 3)
     assert (facts["wall_s"], facts["output_tokens"], facts["prompt_tokens"]) == (2.0, 7, 30)
@@ -81,54 +82,54 @@ def test_the_facts_of_a_load() -> None:
 
 
 def test_percentiles_are_of_the_requests() -> None:
-    facts = summarise(result_of(*(timing(0.0, [number / 1000, 2.0]) for number in range(1, 102))), Slo())
+    facts = summarise(result_of(*(timing(0.0, [number / 1000, 2.0]) for number in range(1, 102))), ObjectivesConfig())
     assert facts["ttft_ms"] == pytest.approx({"mean": 51, "p50": 51, "p90": 91, "p95": 96, "p99": 100})
 
 
 def test_nothing_measured_is_none_and_not_zero() -> None:
-    facts = summarise(result_of(failures=(RequestFailure("HTTP 500", started_s=1.0, ended_s=2.0),)), Slo())
+    facts = summarise(result_of(failures=(RequestFailure("HTTP 500", started_s=1.0, ended_s=2.0),)), ObjectivesConfig())
     assert {name for name in RATES_AND_TIMES if facts[name] is not None} == set()
     assert facts["prompt_tokens"] is None
     assert (facts["failures"], facts["wall_s"]) == (1, 1.0)
-    assert coefficient_of_variation(window_rates(result_of(), 10)) is None
+    assert coefficient_of_variation(window_rates(result_of(), 10, 4)) is None
 
 
 def test_goodput_of_requests_that_all_fail_is_zero_and_without_an_objective_unmeasured() -> None:
     failed = result_of(failures=(RequestFailure("HTTP 500", started_s=1.0, ended_s=2.0),))
-    assert goodput_per_s(failed, Slo(ttft_ms=100)) == 0
-    assert goodput_per_s(failed, Slo()) is None
+    assert goodput_per_s(failed, ObjectivesConfig(ttft_ms=100)) == 0
+    assert goodput_per_s(failed, ObjectivesConfig()) is None
 
 
 def test_prompt_tokens_that_not_every_answer_says_are_unknown() -> None:
     some = result_of(timing(0.0, [1.0, 2.0], prompt_tokens=5), timing(0.0, [1.0, 2.0]))
-    assert summarise(some, Slo())["prompt_tokens"] is None
+    assert summarise(some, ObjectivesConfig())["prompt_tokens"] is None
 
 
 def test_what_a_busy_client_measured_is_refused() -> None:
     result = result_of(*(even(10.0 * turn, 100, 0.1) for turn in range(8)), client_cpu_shares=(0.2, 0.81))
-    facts = summarise(result, Slo(ttft_ms=1000))
+    facts = summarise(result, ObjectivesConfig(ttft_ms=1000))
     assert facts["client_limited"]
     assert facts["client_cpu_share"] == 0.81
     assert {name for name in RATES_AND_TIMES if facts[name] is not None} == set()
     assert facts["output_tokens"] == 800
-    calm = summarise(replace(result, client_cpu_shares=(0.2, 0.8)), Slo(ttft_ms=1000))
+    calm = summarise(replace(result, client_cpu_shares=(0.2, 0.8)), ObjectivesConfig(ttft_ms=1000))
     assert {name for name in RATES_AND_TIMES if calm[name] is None} == {"first_call_ms"}
 
 
 def test_goodput_is_of_requests_that_meet_all_objectives() -> None:
     early, late = timing(0.0, [0.1, 2.0]), timing(0.0, [1.0, 2.0])
     result = result_of(early, late)
-    assert goodput_per_s(result, Slo(ttft_ms=100)) == 0.5
-    assert goodput_per_s(result, Slo(ttft_ms=100, tpot_ms=1000)) == 0
-    assert goodput_per_s(result, Slo(e2e_ms=2000)) == 1
-    assert goodput_per_s(result, Slo(e2e_ms=1999)) == 0
+    assert goodput_per_s(result, ObjectivesConfig(ttft_ms=100)) == 0.5
+    assert goodput_per_s(result, ObjectivesConfig(ttft_ms=100, tpot_ms=1000)) == 0
+    assert goodput_per_s(result, ObjectivesConfig(e2e_ms=2000)) == 1
+    assert goodput_per_s(result, ObjectivesConfig(e2e_ms=1999)) == 0
 
 
 def test_a_time_per_token_that_is_not_measured_meets_no_limit() -> None:
     at_once = StreamTiming(0.0, 1.0, 1.0, 8, ((1.0, 8),))
-    assert not Slo(tpot_ms=10**6).is_met(at_once)
-    assert Slo(ttft_ms=1000).is_met(at_once)
-    assert Slo(tpot_ms=1).is_met(timing(0.0, [1.0]))  # of one token: there is no further one
+    assert not keeps(ObjectivesConfig(tpot_ms=10**6), at_once)
+    assert keeps(ObjectivesConfig(ttft_ms=1000), at_once)
+    assert keeps(ObjectivesConfig(tpot_ms=1), timing(0.0, [1.0]))  # of one token: there is no further one
 
 
 def test_an_even_rate_has_a_narrow_interval_around_it() -> None:
@@ -174,7 +175,7 @@ def test_the_interval_holds_the_true_rate_as_often_as_it_says() -> None:
 
 def test_windows_count_each_token_where_it_came() -> None:
     result = result_of(timing(100.0, [0.5, 1.5, 1.6, 9.5, 11.0]))
-    assert window_rates(result, 10.0) == [1, 2, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert window_rates(result, 10.0, num_windows=10) == [1, 2, 0, 0, 0, 0, 0, 0, 0, 1]
     assert window_rates(result, 10.0, num_windows=2) == [0.6, 0.2]
 
 

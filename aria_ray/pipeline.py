@@ -316,7 +316,7 @@ def _training_section(config: RunConfig) -> dict[str, Any]:
 
 
 def _kernels(config: RunConfig) -> Kernels:
-    return choose_kernels(config.hardware.kernels, use_gpu=config.training.use_gpu, dtype=config.model.dtype)
+    return choose_kernels(config.hardware.kernels, use_gpu=config.training.use_gpu)
 
 
 def _validation_section(config: RunConfig) -> dict[str, Any]:

@@ -275,7 +275,8 @@ class HardwareConfig(Section):
     """What `aria plan` reckons with (`machine.specs`); cpu is the machine at hand, measured, which is none for a recipe with
     `training.use_gpu`. Changes no stage."""
     kernels: Literal["auto", "triton", "torch"] = "auto"
-    """Which kernels training computes with; auto takes Triton's where there is a GPU for them."""
+    """Kernels of the LoRA layers in training: `torch` is the library's; `triton` is the project's own, for GPUs only; `auto` is
+    `torch` until the project's own kernel has been timed on a GPU."""
 
 
 class RunConfig(Section):

@@ -1,4 +1,4 @@
-"""Whose product a LoRA layer takes. Light to import: the pipeline asks before any worker is there."""
+"""Choice of the kernels that training computes LoRA layers with. Light to import: needed before any worker is there."""
 
 from typing import Literal
 
@@ -7,20 +7,18 @@ from aria_ray.errors import AriaError
 Kernels = Literal["triton", "torch"]
 
 
-def choose_kernels(setting: Literal["auto", "triton", "torch"], *, use_gpu: bool, dtype: str) -> Kernels:
-    """What `hardware.kernels` comes to for a training on GPUs or not, with weights of that type.
+def choose_kernels(setting: Literal["auto", "triton", "torch"], *, use_gpu: bool) -> Kernels:
+    """The kernels that `hardware.kernels` stands for, in a training on GPUs or not.
 
-    It follows from the recipe alone, not from the machine that a worker is on, so a training that is taken up elsewhere
-    computes as it did. With weights in float32 `auto` leaves GPUs to the library: the kernel's product would be exact and slow.
+    `auto` stays with the library's kernels until the Triton kernel has been timed on a GPU and was faster. The choice follows
+    from the recipe alone, not from the machine that a worker is on, so a training that is resumed elsewhere computes as it did.
 
     Raises:
-        AriaError: the kernel is asked for, and there is no GPU for it.
+        AriaError: the Triton kernel is asked for, and training uses no GPU.
     """
     if setting == "triton" and not use_gpu:
         raise AriaError(
             "hardware.kernels (triton) must have a GPU, and training.use_gpu is false; set that to true, or "
             "hardware.kernels to auto or torch"
         )
-    if setting == "auto":
-        return "triton" if use_gpu and dtype in ("bfloat16", "float16") else "torch"
-    return setting
+    return "triton" if setting == "triton" else "torch"

@@ -97,7 +97,7 @@ class RecipeOnHardware:
         training, dtype = self.config.training, self.config.model.dtype
         kernels: Kernels = "torch"
         if self.on_gpu or not training.use_gpu:
-            kernels = choose_kernels(self.config.hardware.kernels, use_gpu=training.use_gpu, dtype=dtype)
+            kernels = choose_kernels(self.config.hardware.kernels, use_gpu=training.use_gpu)
         return TrainingWork(
             row_tokens=training.max_tokens,
             dtype=dtype,

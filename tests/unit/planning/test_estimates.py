@@ -97,8 +97,8 @@ def test_more_requests_need_more_replicas(setup):
 @pytest.mark.parametrize(
     ("hardware", "overrides", "kernels"),
     [
-        ("mi300x", (), "triton"),
-        ("mi300x", ("hardware.kernels=torch",), "torch"),
+        ("mi300x", (), "torch"),
+        ("mi300x", ("hardware.kernels=triton",), "triton"),
         ("mi300x", ("training.use_gpu=false",), "torch"),  # what a run of that recipe computes with
         ("cpu", ("hardware.kernels=triton",), "torch"),
     ],

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+import docstring_parser
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from aria_ray.grammar import Call, ToolDefinition
@@ -93,19 +94,36 @@ class ToolResult:
 
 
 def tool_definition(function: Tool) -> ToolDefinition:
-    """The OpenAI function definition from a function's signature and the first line of its docstring."""
+    """The OpenAI function definition of a typed function.
+
+    The tool's description is the first line of the docstring. A parameter's description is that of its annotation
+    (`Annotated[int, Field(description=...)]`), else the one in the docstring, in Google, NumPy or Sphinx style.
+    """
     schema = _argument_model(function).model_json_schema()
     parameters = _without_titles(schema)
-    parameters["properties"] = {name: _without_titles(field) for name, field in schema["properties"].items()}
+    docstring = inspect.getdoc(function) or ""
+    described = _parameter_descriptions(docstring)
+    parameters["properties"] = {
+        name: described.get(name, {}) | _without_titles(field) for name, field in schema["properties"].items()
+    }
     parameters.pop("description", None)
-    description = inspect.getdoc(function) or ""
     return {
         "type": "function",
         "function": {
             "name": function.__name__,
-            "description": description.split("\n", 1)[0],
+            "description": docstring.split("\n", 1)[0],
             "parameters": parameters,
         },
+    }
+
+
+def _parameter_descriptions(docstring: str) -> dict[str, dict[str, str]]:
+    """`{"description": ...}` by parameter, each on one line; the NumPy style names several as `low, high`."""
+    return {
+        name.strip(): {"description": " ".join(parameter.description.split())}
+        for parameter in docstring_parser.parse(docstring).params
+        if parameter.description
+        for name in parameter.arg_name.split(",")
     }
 
 

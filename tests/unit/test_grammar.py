@@ -18,7 +18,7 @@ TOOLS = [
             "parameters": {
                 "type": "object",
                 "properties": {
-                    "value": {"type": "number"},
+                    "value": {"type": "number", "description": "Descriptions of parameters are not listed."},
                     "unit": {"type": "string", "enum": ["m", "km"]},
                     "history": {"type": "array", "items": {"type": "integer"}},
                     "place": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},

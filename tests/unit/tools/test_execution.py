@@ -1,9 +1,11 @@
 import json
 import math
 import random
+from typing import Annotated
 
 import jsonschema
 import pytest
+from pydantic import Field
 
 from aria_ray.grammar import Call
 from aria_ray.tools import TOOLS, ToolResult, execute, execute_listed, tool_definition
@@ -73,6 +75,84 @@ def test_failures_are_values(name, arguments, text):
 )
 def test_arguments_of_the_wrong_type_are_refused(arguments):
     assert not execute("divide", arguments).ok
+
+
+def google(bill: float, low: Annotated[int, Field(description="Lowest percent.")], high: int = 20) -> float:
+    """Tip on a bill.
+
+    Rounded to cents.
+
+    Args:
+        bill (float): The bill,
+            in euros.
+        low: Not used: the annotation says it.
+        high: Highest percent: 0 to 100.
+
+    Returns:
+        The tip in euros.
+    """
+    return bill * (low + high) / 200
+
+
+def numpy_style(bill: float, low: int, high: int = 20) -> float:
+    """Tip on a bill.
+
+    Parameters
+    ----------
+    bill : float
+        The bill,
+        in euros.
+    low, high : int
+        Percent, 0 to 100.
+
+    Returns
+    -------
+    float
+        The tip in euros.
+    """
+    return bill * (low + high) / 200
+
+
+def sphinx(bill: float, low: int, high: int = 20) -> float:
+    """Tip on a bill.
+
+    :param bill: The bill,
+        in euros.
+    :param int low: Lowest percent.
+    :param high:
+    :returns: The tip in euros.
+    """
+    return bill * (low + high) / 200
+
+
+@pytest.mark.parametrize(
+    ("function", "low", "high"),
+    [
+        (google, "Lowest percent.", "Highest percent: 0 to 100."),
+        (numpy_style, "Percent, 0 to 100.", "Percent, 0 to 100."),
+        (sphinx, "Lowest percent.", None),
+    ],
+)
+def test_parameters_are_described_by_the_docstring(function, low, high):
+    definition = tool_definition(function)["function"]
+    assert definition["description"] == "Tip on a bill."
+    assert definition["parameters"] == {
+        "type": "object",
+        "properties": {
+            "bill": {"type": "number", "description": "The bill, in euros."},
+            "low": {"type": "integer", "description": low},
+            "high": {"type": "integer", "default": 20} | ({"description": high} if high else {}),
+        },
+        "required": ["bill", "low"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_parameters_of_built_in_tools_have_no_descriptions(name):
+    """The training rows of every dataset list these definitions: one more word changes all of them."""
+    for field in tool_definition(TOOLS[name])["function"]["parameters"]["properties"].values():
+        assert "description" not in field
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -42,7 +42,7 @@ def read_manifest(directory: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({type(error).__name__}); delete {directory} to make it again") from None
+        raise DataError(f"{path} cannot be read ({type(error).__name__})", f"delete {directory} to make it again") from None
 
 
 def finished(directory: Path, wanted: str) -> Manifest | None:
@@ -60,7 +60,7 @@ def finished(directory: Path, wanted: str) -> Manifest | None:
     for name, digest in manifest.files.items():
         path = directory / name
         if not path.is_file() or file_hash(path) != digest:
-            raise DataError(f"{path} is missing or was changed since it was made; delete {directory} to make it again")
+            raise DataError(f"{path} is missing or was changed since it was made", f"delete {directory} to make it again")
     return manifest
 
 
@@ -71,11 +71,11 @@ def begin(directory: Path, wanted: str) -> None:
         DataError: it is no directory, or holds files that no stage has left there.
     """
     if directory.is_dir() and not (directory / WANTED).exists() and any(directory.iterdir()):
-        raise DataError(f"{directory} holds files that are no stage's of this program; choose another --out or move it away")
+        raise DataError(f"{directory} holds files that are no stage's of this program", "choose another --out or move it away")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{directory} must be a directory ({error.strerror}); choose another --out or move it away") from None
+        raise DataError(f"{directory} must be a directory ({error.strerror})", "choose another --out or move it away") from None
     write_text(directory / WANTED, wanted + "\n")
 
 
@@ -169,13 +169,13 @@ def check_writable(directory: Path, needed_gib: float) -> None:
             pass
     except OSError as error:
         raise AriaError(
-            f"output directory {directory} must be writable ({error.strerror}); choose another with --out"
+            f"output directory {directory} must be writable ({error.strerror})", "choose another with --out"
         ) from None
     free_gib = shutil.disk_usage(directory).free / 2**30
     if free_gib < needed_gib:
         raise AriaError(
-            f"output directory {directory} has {free_gib:.1f} GiB left and this run needs {needed_gib:.1f}; "
-            "free some space or choose another with --out"
+            f"output directory {directory} has {free_gib:.1f} GiB left and this run needs {needed_gib:.1f}",
+            "free some space or choose another with --out",
         )
 
 
@@ -216,6 +216,6 @@ def _flush(path: Path) -> None:
 
 def _made_otherwise(directory: Path, there: str, wanted: str) -> DataError:
     return DataError(
-        f"{directory} was made from another configuration (fingerprint {there}, this run wants {wanted}); "
-        "choose another --out or delete it"
+        f"{directory} was made from another configuration (fingerprint {there}, this run wants {wanted})",
+        "choose another --out or delete it",
     )

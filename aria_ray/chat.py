@@ -174,7 +174,9 @@ def chat(endpoint: Endpoint, tools: Iterable[str], console: Console, ask: Ask) -
     try:
         client = httpx.Client(base_url=endpoint.base_url, headers=endpoint.headers, timeout=TIMEOUT_S, trust_env=False)
     except httpx.InvalidURL as error:
-        raise ServingError(f"--url {endpoint.base_url} is no address ({error}); give one as http://127.0.0.1:8000/v1") from None
+        raise ServingError(
+            f"--url {endpoint.base_url} is no address ({error})", "give one as http://127.0.0.1:8000/v1"
+        ) from None
     with client as http:
         _check_served(http, endpoint.model)
         Chat(http, endpoint.model, definitions, names, console, ask).loop()
@@ -193,14 +195,13 @@ def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str
             found = {source: tool_definition(TOOLS[source])}
         else:
             try:
-                found = {real: tool.definition for real, tool in user_tools(source).items()}
+                found = {real: tool.definition for real, tool in user_tools(source, "as a source of tools").items()}
             except DataError as error:
-                reason = str(error).removeprefix(f"dataset.tools {source} ")
-                raise DataError(f"--tool {source} is no built-in tool, and as a source of tools it {reason}") from None
+                raise DataError(f"--tool {source} is no built-in tool, and {error.problem}", error.fix) from None
         for real, definition in found.items():
             name = definition["function"]["name"]
             if name in names:
-                raise DataError(f"--tool {source}: there is already a tool called {name}; give one of them only")
+                raise DataError(f"--tool {source}: there is already a tool called {name}", "give one of them only")
             names[name] = real if source in TOOLS or ":" in real else ""
             definitions.append(definition)
     return definitions, names
@@ -216,12 +217,14 @@ def _check_served(http: httpx.Client, model: str) -> None:
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServingError(
-            f"nothing answers at {http.base_url} ({type(error).__name__}); start it with `aria serve`, or give --url"
+            f"nothing answers at {http.base_url} ({type(error).__name__})", "start it with `aria serve`, or give --url"
         ) from None
     except (ValueError, KeyError, TypeError):
-        raise ServingError(f"{http.base_url}models is not OpenAI's API; give its address, ending in /v1, with --url") from None
+        raise ServingError(
+            f"{http.base_url}models is not OpenAI's API", "give its address, ending in /v1, with --url"
+        ) from None
     if model not in served:
-        raise ServingError(f"{http.base_url} serves {', '.join(served)}, not '{model}'; give one of them with --model")
+        raise ServingError(f"{http.base_url} serves {', '.join(served)}, not '{model}'", "give one of them with --model")
 
 
 def _reason(content: bytes) -> str:

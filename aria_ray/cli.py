@@ -127,7 +127,7 @@ def validate(
     """The proof, against a live endpoint: our own, for which training must be done, or any other."""
     recipe, config = _resolve_for_ray(arguments)
     if url is None and (model or key_variable):
-        raise AriaError("--model and --key-env say how to reach an --endpoint; give its address, or leave them out")
+        raise AriaError("--model and --key-env say how to reach an --endpoint", "give its address, or leave them out")
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
 
@@ -137,7 +137,7 @@ def validate(
 
         if key_variable and not _key(key_variable):
             raise AriaError(
-                f"--key-env {key_variable}: no such environment variable is set; export the key in it, or leave it out"
+                f"--key-env {key_variable}: no such environment variable is set", "export the key in it, or leave it out"
             )
         live = find_endpoint(url, model, _key(key_variable))
         _tell(
@@ -301,7 +301,7 @@ def _key(variable: str | None) -> SecretStr | None:
     """The API key of an environment variable (its first, where it holds several), None where it is not set."""
     key = os.environ.get(variable or "", "").split(",")[0].strip()
     if not key.isascii():
-        raise AriaError(f"the API key in {variable} has a character that no key has; set it anew")
+        raise AriaError(f"the API key in {variable} has a character that no key has", "set it anew")
     return SecretStr(key) if key else None
 
 

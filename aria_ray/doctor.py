@@ -283,6 +283,4 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _failed(error: AriaError) -> Finding:
-    """Our errors say what is wrong and, after a semicolon, the way out."""
-    what, _, fix = str(error).partition("; ")
-    return Finding("fails", what, fix)
+    return Finding("fails", error.problem, error.fix)

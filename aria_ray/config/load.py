@@ -42,34 +42,38 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
         try:
             text = Path(recipe).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"recipe '{recipe}' must be a readable UTF-8 file ({error})") from None
+            raise ConfigError(f"recipe '{recipe}' must be a readable UTF-8 file ({error})", "give another path") from None
     else:
         close = difflib.get_close_matches(recipe, recipe_names(), n=1)
-        hint = f"did you mean {close[0]}?" if close else "give a path to a YAML file or one of those."
-        raise ConfigError(f"recipe '{recipe}' is neither a file nor one of {', '.join(recipe_names())}; {hint}")
+        hint = f"did you mean {close[0]}?" if close else "give one of those, or a path to a YAML file"
+        raise ConfigError(f"recipe '{recipe}' is neither a file nor one of {', '.join(recipe_names())}", hint)
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"recipe '{recipe}' must be YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"recipe '{recipe}' must be YAML: {error}", "correct it there") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"recipe '{recipe}' must be a YAML mapping of sections (model, dataset, ...)")
+        raise ConfigError(
+            f"recipe '{recipe}' must be a YAML mapping of sections (model, dataset, ...)", "see `aria config` for one"
+        )
     return tree
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     if not equals or not all(dotted.split(".")):
-        raise ConfigError(f"override '{override}' must look like section.key=value, e.g. dataset.num_templates=100")
+        raise ConfigError(f"override '{override}' must look like section.key=value", "write it as in dataset.num_templates=100")
     *parents, leaf = dotted.split(".")
     node = tree
     for parent in parents:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            raise ConfigError(f"override '{override}': '{parent}' is a value, not a section")
+            raise ConfigError(
+                f"override '{override}': '{parent}' is a value, not a section", "see `aria config` for the sections"
+            )
     try:
         node[leaf] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override '{override}': the value must be YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"override '{override}': the value must be YAML: {error}", "put quotes around it") from None
 
 
 def _explain(error: ValidationError, recipe: str) -> str:

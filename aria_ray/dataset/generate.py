@@ -102,7 +102,9 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
     for template in templates:
         sentence = library.frames.frames[template.frame].replace("{q}", re.sub(r"\{\w+\}", "{}", template.phrasing))
         if sentence in seen:
-            raise DataError(f"base templates {seen[sentence]} and {template.id} are the same sentence: {sentence!r}")
+            raise DataError(
+                f"base templates {seen[sentence]} and {template.id} are the same sentence: {sentence!r}", "change one of them"
+            )
         seen[sentence] = template.id
     items: list[Item] = []
     # Conversations of the user come first: `datasets` takes the types of nested columns from the first rows of a file.
@@ -124,7 +126,7 @@ def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
     for batch in rows.iter_batches(batch_size=ROWS_PER_BATCH, batch_format="pyarrow"):
         errors = batch["error"].drop_null()
         if len(errors):
-            raise DataError(str(errors[0]))
+            raise DataError(**json.loads(errors[0]))
         yield batch
 
 
@@ -152,7 +154,7 @@ def _make_rows_or_error(item: Item, config: DatasetConfig) -> list[dict[str, Any
     try:
         return [row | {"error": None} for row in make_rows(item, config)]
     except AriaError as error:
-        return [dict.fromkeys([*SCHEMA.names, "facts"]) | {"error": str(error)}]
+        return [dict.fromkeys([*SCHEMA.names, "facts"]) | {"error": json.dumps({"problem": error.problem, "fix": error.fix})}]
 
 
 @functools.cache

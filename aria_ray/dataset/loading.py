@@ -70,7 +70,7 @@ def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (),
         for name, tool in user_tools(source).items():
             shown = tool.definition["function"]["name"]
             if shown in taken:
-                raise DataError(f"dataset.tools {source}: there is a tool {shown} already; give it another name")
+                raise DataError(f"dataset.tools {source}: there is a tool {shown} already", "give it another name")
             taken.add(shown)
             own[name] = tool
     return Library((*ours.intents, *user_intents(own)), ours.frames, {**ours.tools, **own})
@@ -85,13 +85,17 @@ def _narrowed(whole: Library, builtin_tools: Collection[str], catalogue: bool) -
     unknown = sorted(set(builtin_tools) - set(TOOLS))
     if unknown:
         near = difflib.get_close_matches(unknown[0], TOOLS, n=5) or list(TOOLS)[:5]
-        raise DataError(f"dataset.builtin_tools: there is no tool {unknown[0]!r}; among the {len(TOOLS)} are {', '.join(near)}")
+        raise DataError(
+            f"dataset.builtin_tools: there is no tool {unknown[0]!r}",
+            f"among the {len(TOOLS)} are {', '.join(near)}",
+        )
 
     trained = [name for name in builtin_tools if not whole.tools[name].is_unseen]
     if builtin_tools and len(trained) < MIN_BUILTIN_TOOLS:
         raise DataError(
             f"dataset.builtin_tools names {len(trained)} tools to train on, it must be at least {MIN_BUILTIN_TOOLS}, or rows "
-            "are too much alike; name more, or leave it out to have all"
+            "are too much alike",
+            "name more, or leave it out to have all",
         )
 
     def kept(name: str, tool: ListedTool) -> bool:
@@ -178,7 +182,7 @@ class _Reader:
 
 def _yaml_files(folder: Traversable) -> list[Traversable]:
     if not folder.is_dir():
-        raise DataError(f"template folder {folder} is missing; add it, with a YAML file of intents, or reinstall the package")
+        raise DataError(f"template folder {folder} is missing", "add it, with a YAML file of intents, or reinstall the package")
     return sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
 
 

@@ -166,7 +166,7 @@ def _engine() -> _Engine:
         from vllm.parser.parser_manager import ParserManager
     except ImportError as error:
         raise DataError(
-            f"vLLM is needed to prove that its parsers read every row ({error}); install the extra cpu, cuda or rocm"
+            f"vLLM is needed to prove that its parsers read every row ({error})", "install the extra cpu, cuda or rocm"
         ) from None
     parser = ParserManager.get_parser(TOOL_PARSER, REASONING_PARSER, True)
     request = ChatCompletionRequest(

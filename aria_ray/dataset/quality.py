@@ -167,7 +167,7 @@ def sampled_share(num_rows: int) -> float:
 def _gate_rows(problems: Mapping[str, Sequence[str]]) -> None:
     if problems:
         named = "; ".join(f"{row_id}: {found[0]}" for row_id, found in list(problems.items())[:NAMED_IDS])
-        raise DataError(f"{len(problems)} rows are wrong and none may be; correct their templates: {named}")
+        raise DataError(f"{len(problems)} rows are wrong and none may be", f"correct their templates: {named}")
 
 
 def _gate_duplicates(figures: Mapping[str, Any], near_duplicates: Mapping[str, str]) -> None:
@@ -175,7 +175,8 @@ def _gate_duplicates(figures: Mapping[str, Any], near_duplicates: Mapping[str, s
         named = ", ".join(f"{row} is like {other}" for row, other in list(near_duplicates.items())[:NAMED_IDS])
         raise DataError(
             f"{figures['near_duplicate_share']:.1%} of the rows are near-duplicates (Jaccard index of word trigrams from "
-            f"{NEAR_DUPLICATE_JACCARD}) and at most {MAX_NEAR_DUPLICATE_SHARE:.0%} may be; give templates more slots: {named}"
+            f"{NEAR_DUPLICATE_JACCARD}) and at most {MAX_NEAR_DUPLICATE_SHARE:.0%} may be",
+            f"give templates more slots: {named}",
         )
 
 
@@ -187,8 +188,8 @@ def _gate_shares(figures: Mapping[str, Any]) -> None:
             found = figures["shares"][column].get(key, 0.0)
             if abs(found - share) > tolerance:
                 raise DataError(
-                    f"{found:.1%} of the rows are of {column} {key} and it must be {share:.0%} give or take {tolerance:.1%}; "
-                    "change dataset.num_templates, builtin_tools, num_intents or seed, or add templates"
+                    f"{found:.1%} of the rows are of {column} {key} and it must be {share:.0%} give or take {tolerance:.1%}",
+                    "change dataset.num_templates, builtin_tools, num_intents or seed, or add templates",
                 )
 
 
@@ -196,8 +197,8 @@ def _gate_diversity(figures: Mapping[str, Any]) -> None:
     for name, (least, most) in BOUNDS.items():
         if not least <= figures[name] <= most:
             raise DataError(
-                f"{name} is {figures[name]:.3f} and must be {least} to {most}: rows are too much alike; "
-                "raise dataset.num_templates or num_intents, name more builtin_tools, or add phrasings"
+                f"{name} is {figures[name]:.3f} and must be {least} to {most}: rows are too much alike",
+                "raise dataset.num_templates or num_intents, name more builtin_tools, or add phrasings",
             )
 
 

@@ -53,9 +53,9 @@ def choose_templates(
             chosen += taken
         if short:
             raise DataError(
-                f"dataset.num_templates ({num_templates}) asks for {count} {scenario} templates and there are {count - short}; "
+                f"dataset.num_templates ({num_templates}) asks for {count} {scenario} templates and there are {count - short}",
                 f"lower it to {int((count - short) / SCENARIO_SHARES[scenario])}, add phrasings"
-                + (" or raise dataset.num_intents" if num_intents is not None else "")
+                + (" or raise dataset.num_intents" if num_intents is not None else ""),
             )
     return sorted(chosen, key=lambda template: template.id)
 

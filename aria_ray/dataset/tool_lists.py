@@ -46,7 +46,7 @@ class Listing:
             if real["tool"] == call.name:
                 shown = {parameter: listed for listed, parameter in real["parameters"].items()}
                 return Call(name, {shown[key]: value for key, value in call.arguments.items()})
-        raise DataError(f"tool {call.name} is not in the list {', '.join(self.real_names)}")
+        raise DataError(f"tool {call.name} is not in the list {', '.join(self.real_names)}", "call one of those")
 
 
 class ToolLists:
@@ -92,7 +92,8 @@ class ToolLists:
         if not fitting:
             raise DataError(
                 f"no toolbox lists {', '.join(sorted(needed)) or 'anything'} without {', '.join(sorted(without))} "
-                f"for the intent {intent.name}; shorten `listed` or `without`"
+                f"for the intent {intent.name}",
+                "shorten `listed` or `without`",
             )
         return self.listing(rng.choice(fitting), variant)
 

@@ -21,6 +21,8 @@ from aria_ray.errors import DataError
 from aria_ray.grammar import Message, message_calls, thought_for_calls, thought_without_call
 from aria_ray.tools import ERROR_PREFIX, canonical, schema_problem
 
+CORRECT = "correct that line or leave it out"
+
 
 def read_source(source: str, number: int = 1) -> Iterator[Row]:
     """The rows of `FILE` or `FILE:SHARE`: a JSON object with `messages` and `tools` on each line.
@@ -38,7 +40,7 @@ def read_source(source: str, number: int = 1) -> Iterator[Row]:
                 if line.strip() and stable_fraction(f"share:{row_id}") < share:
                     yield _checked_row(row_id, line, f"{path}:{place}")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"dataset.sources {path} cannot be read ({error}); give a JSON Lines file in UTF-8") from None
+        raise DataError(f"dataset.sources {path} cannot be read ({error})", "give a JSON Lines file in UTF-8") from None
 
 
 def _checked_row(row_id: str, line: str, place: str) -> Row:
@@ -48,12 +50,13 @@ def _checked_row(row_id: str, line: str, place: str) -> Row:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{place}: {where}: {first['msg'].removeprefix('Value error, ')}".replace(": : ", ": ")) from None
+        rule = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{place}: {where}: {rule}" if where else f"{place}: {rule}", CORRECT) from None
     except (ValueError, RecursionError, Unresolvable) as error:
-        raise DataError(f"{place}: {' '.join(str(error).split())}") from None
+        raise DataError(f"{place}: {error}", CORRECT) from None
     problems = shape_problems(row)
     if problems:
-        raise DataError(f"{place}: {problems[0]}")
+        raise DataError(f"{place}: {problems[0]}", CORRECT)
     return row
 
 
@@ -71,7 +74,9 @@ def path_and_share(source: str) -> tuple[Path, float]:
     except ValueError:
         return Path(source).expanduser(), 1.0
     if not 0 < number <= 1:
-        raise DataError(f"dataset.sources {source}: the share {share} must be above 0 and at most 1")
+        raise DataError(
+            f"dataset.sources {source}: the share {share} must be above 0 and at most 1", "write 0.5 for half of its rows"
+        )
     return Path(name).expanduser(), number
 
 

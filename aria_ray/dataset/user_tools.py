@@ -46,15 +46,17 @@ MAX_MAGNITUDE = 1e15
 """Of a number made up for a parameter."""
 
 
-def user_tools(source: str) -> dict[str, ListedTool]:
+def user_tools(source: str, named_by: str = "dataset.tools") -> dict[str, ListedTool]:
     """The tools of a module or a JSON file by real name, which for a function is `module:function`.
+
+    `named_by` is what errors put before the source: the setting that names it.
 
     Raises:
         DataError: there is no such module or file, it has no tools, or one of them cannot be understood.
     """
-    tools = dict(_simulated(Path(source).expanduser()) if source.endswith(".json") else _functions(source))
+    tools = dict(_simulated(Path(source).expanduser(), named_by) if source.endswith(".json") else _functions(source, named_by))
     if not tools:
-        raise DataError(f"dataset.tools {source} has no tools; give typed public functions, or OpenAI tool definitions")
+        raise DataError(f"{named_by} {source} has no tools", "give typed public functions, or OpenAI tool definitions")
     return tools
 
 
@@ -69,9 +71,11 @@ def tool_file(source: str) -> Path:
     try:
         spec = importlib.util.find_spec(source)
     except Exception as error:  # noqa: BLE001  # looking a module up imports the packages that it is in
-        raise DataError(f"dataset.tools {source} is no module ({error}); give a module on the path, or a .json file") from None
+        raise DataError(
+            f"dataset.tools {source} is no module ({error})", "give a module on the path, or a .json file"
+        ) from None
     if spec is None or spec.origin is None:
-        raise DataError(f"dataset.tools {source} is no module; give a module on the path, or a .json file")
+        raise DataError(f"dataset.tools {source} is no module", "give a module on the path, or a .json file")
     return Path(spec.origin)
 
 
@@ -83,40 +87,41 @@ def user_intents(tools: dict[str, ListedTool]) -> Iterator[tuple[Category, Inten
             yield ("tool_errors" if intent.scenario == "error" else "reasoning"), intent
 
 
-def _functions(module_name: str) -> Iterator[tuple[str, ListedTool]]:
+def _functions(module_name: str, named_by: str) -> Iterator[tuple[str, ListedTool]]:
     try:
         module: ModuleType = importlib.import_module(module_name)
     except Exception as error:  # noqa: BLE001  # importing runs the user's code, which may fail in any way
         raise DataError(
-            f"dataset.tools {module_name} cannot be imported ({error!r}); give a module on the path, or a .json file"
+            f"{named_by} {module_name} cannot be imported ({error!r})", "give a module on the path, or a .json file"
         ) from None
     for name, function in inspect.getmembers(module, inspect.isfunction):
         if name.startswith("_") or name != function.__name__ or function.__module__ != module.__name__:
             continue
         problem = _function_problem(function)
         if problem is not None:
-            raise DataError(f"dataset.tools {module_name}.{name}: {problem}")
+            what, fix = problem
+            raise DataError(f"{named_by} {module_name}.{name}: {what}", fix)
         try:
             yield f"{module_name}:{name}", ListedTool(tool_definition(function), USER_DOMAIN)
         except (NameError, PydanticUserError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
-                f"dataset.tools {module_name}.{name}: a type is not understood ({reason}); use JSON's types"
+                f"{named_by} {module_name}.{name}: a type is not understood ({reason})", "use JSON's types"
             ) from None
 
 
-def _function_problem(function: Any) -> str | None:
+def _function_problem(function: Any) -> tuple[str, str] | None:
     """Why a function cannot be a tool, and the way out; None where it can."""
     parameters = inspect.signature(function).parameters.values()
     if inspect.iscoroutinefunction(function):
-        return "it is a coroutine; give an ordinary function"
+        return "it is a coroutine", "give an ordinary function"
     if not inspect.getdoc(function):
-        return "there is no docstring; say what it does in its first line"
+        return "there is no docstring", "say what it does in its first line"
     for parameter in parameters:
         if parameter.annotation is parameter.empty:
-            return f"parameter {parameter.name} has no type; annotate every parameter"
+            return f"parameter {parameter.name} has no type", "annotate every parameter"
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) or parameter.name.startswith("_"):
-            return f"parameter {parameter.name} cannot be given by name; use ordinary parameters"
+            return f"parameter {parameter.name} cannot be given by name", "use ordinary parameters"
     return None
 
 
@@ -145,12 +150,12 @@ class _Definition(BaseModel):
     function: _Function
 
 
-def _simulated(path: Path) -> Iterator[tuple[str, ListedTool]]:
+def _simulated(path: Path, named_by: str) -> Iterator[tuple[str, ListedTool]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
-            f"dataset.tools {path} cannot be read as JSON ({error}); give a list of OpenAI tool definitions"
+            f"{named_by} {path} cannot be read as JSON ({error})", "give a list of OpenAI tool definitions"
         ) from None
     seen: set[str] = set()
     for index, item in enumerate(content if isinstance(content, list) else [content], start=1):
@@ -160,10 +165,10 @@ def _simulated(path: Path) -> Iterator[tuple[str, ListedTool]]:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise DataError(
-                f"dataset.tools {path}: tool {index} is no OpenAI tool definition: {where}: {first['msg']}"
+                f"{named_by} {path}: tool {index} is no OpenAI tool definition: {where}: {first['msg']}", "correct it there"
             ) from None
         if function.name in seen:
-            raise DataError(f"dataset.tools {path}: tool {index}: there is a tool {function.name} already")
+            raise DataError(f"{named_by} {path}: tool {index}: there is a tool {function.name} already", "give it another name")
         seen.add(function.name)
         backend = Backend(kind="reference", prefix="REF")
         yield function.name, ListedTool({"type": "function", "function": function.model_dump()}, USER_DOMAIN, backend)
@@ -176,7 +181,7 @@ def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
     slots = {key: _slot(field, schema) for key, field in (schema.get("properties") or {}).items()}
     unknown = [key for key in required if slots.get(key) is None]
     if unknown:
-        raise DataError(f"dataset.tools {name}: no value can be made up for {unknown[0]}; give it `examples` in the schema")
+        raise DataError(f"dataset.tools {name}: no value can be made up for {unknown[0]}", "give it `examples` in the schema")
     known = {key: slot for key, slot in slots.items() if slot is not None}
     title = str(function["name"]).replace("_", " ")
     base = {"ask": title, "answer": "The result is {result}."}

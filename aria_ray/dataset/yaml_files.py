@@ -50,11 +50,11 @@ def read_yaml(path: Traversable) -> YamlFile:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
         root = yaml.load(text, Loader=yaml.CSafeLoader)
     except FileNotFoundError:
-        raise DataError(f"template file {path} is missing; add it or reinstall the package") from None
+        raise DataError(f"template file {path} is missing", "add it or reinstall the package") from None
     except yaml.YAMLError as error:
-        raise DataError(f"template file {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise DataError(f"template file {path} is not YAML: {error}", "correct it there") from None
     if node is None:
-        raise DataError(f"template file {path} is empty; it must have content")
+        raise DataError(f"template file {path} is empty and must have content", "add intents or delete it")
     return YamlFile(str(path), node, root)
 
 

@@ -18,7 +18,7 @@ def choose_kernels(setting: Literal["auto", "triton", "torch"], *, use_gpu: bool
     """
     if setting == "triton" and not use_gpu:
         raise AriaError(
-            "hardware.kernels (triton) must have a GPU, and training.use_gpu is false; set that to true, or "
-            "hardware.kernels to auto or torch"
+            "hardware.kernels (triton) must have a GPU, and training.use_gpu is false",
+            "set that to true, or hardware.kernels to auto or torch",
         )
     return "triton" if setting == "triton" else "torch"

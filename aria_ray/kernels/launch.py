@@ -79,5 +79,6 @@ def _check_reach(tensor: Tensor) -> None:
     if reach > 2**31:
         raise TrainingError(
             f"a matrix of {' x '.join(map(str, tensor.shape))} reaches over {reach} elements, the kernel of a LoRA layer "
-            "over 2^31 at most; lower training.max_tokens or set hardware.kernels to torch"
+            "over 2^31 at most",
+            "lower training.max_tokens or set hardware.kernels to torch",
         )

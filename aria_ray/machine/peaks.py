@@ -48,7 +48,7 @@ def measure_peaks(threads: int) -> Peaks:
     else:
         return Peaks(**json.loads(done.stdout.splitlines()[-1]))
     raise AriaError(
-        f"this machine's peaks could not be measured ({said}); `python -m aria_ray.machine.peaks {threads}` shows why"
+        f"this machine's peaks could not be measured ({said})", f"`python -m aria_ray.machine.peaks {threads}` shows why"
     )
 
 

@@ -224,7 +224,9 @@ def accelerator(name: str) -> Accelerator:
     try:
         return ACCELERATORS[name.lower()]
     except KeyError:
-        raise AriaError(f"hardware '{name}' must be one of {', '.join(ACCELERATORS)}, or cpu for this machine") from None
+        raise AriaError(
+            f"hardware '{name}' must be one of {', '.join(ACCELERATORS)}, or cpu for this machine", "give one of those"
+        ) from None
 
 
 def measured_cpu(peaks: Peaks, *, num_workers: int = 1) -> Accelerator:

@@ -130,7 +130,8 @@ def model_size(source: str) -> ModelSize:
         return _size(source, _read(cached))
     raise ConfigError(
         f"model.source '{source}': no directory with a config.json, not in the Hub's cache, and none of the Llama 3 to 3.3 "
-        f"that are known by name, so its size is unknown; give a directory, or fetch it: `hf download {source} config.json`"
+        f"that are known by name, so its size is unknown",
+        f"give a directory, or fetch it: `hf download {source} config.json`",
     )
 
 
@@ -140,7 +141,7 @@ def _in_directory(source: str) -> Path | None:
         return path if path.is_file() else None
     except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be read; a home that nobody has
         raise ConfigError(
-            f"model.source '{source[:80]}' must be a path or a Hub id ({str(error)[:80]}); give another"
+            f"model.source '{source[:80]}' must be a path or a Hub id ({str(error)[:80]})", "give another"
         ) from None
 
 
@@ -160,9 +161,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} must be a model's config.json ({error}); give another model.source") from None
+        raise ConfigError(f"{path} must be a model's config.json ({error})", "give another model.source") from None
     if not isinstance(found, dict):
-        raise ConfigError(f"{path} must be a model's config.json, an object; give another model.source")
+        raise ConfigError(f"{path} must be a model's config.json, an object", "give another model.source")
     return found
 
 
@@ -173,6 +174,7 @@ def _size(source: str, config: Mapping[str, Any]) -> ModelSize:
         first = error.errors()[0]
         what = ".".join(map(str, first["loc"])) or "sizes"
         raise ConfigError(
-            f"model.source '{source}': its config.json is not that of a Llama: {what}: {first['msg']}; give a Llama's directory"
+            f"model.source '{source}': its config.json is not that of a Llama: {what}: {first['msg']}",
+            "give a Llama's directory",
         ) from None
     return ModelSize(source, LlamaShape.of(found.model_dump()), found.tie_word_embeddings)

@@ -93,8 +93,8 @@ def find_hardware(name: str | None, config: RunConfig) -> Hardware:
         return Hardware(device, device)
     if name is None and config.training.use_gpu:
         raise AriaError(
-            "hardware.accelerator (cpu) must be a GPU where training.use_gpu is true; set it, or give --hardware: "
-            f"{', '.join(ACCELERATORS)}"
+            "hardware.accelerator (cpu) must be a GPU where training.use_gpu is true",
+            f"set it, or give --hardware: {', '.join(ACCELERATORS)}",
         )
     return _processor(config.training)
 
@@ -153,11 +153,11 @@ def _check(setup: RecipeOnHardware) -> None:
     unknown = [name for name in setup.config.training.lora.target_modules if name not in layers]
     if unknown:
         there = ", ".join(layers)
-        raise AriaError(f"training.lora.target_modules: '{unknown[0]}' is no linear layer of a Llama; there are: {there}")
+        raise AriaError(f"training.lora.target_modules: '{unknown[0]}' is no linear layer of a Llama", f"there are: {there}")
     if setup.base.arithmetic not in setup.hardware.engine.peak_flops_per_s:
         raise AriaError(
-            f"model.dtype ({setup.config.model.dtype}) must be float32 on a processor, whose peak is measured in nothing else; "
-            f"set it, or give --hardware: {', '.join(ACCELERATORS)}"
+            f"model.dtype ({setup.config.model.dtype}) must be float32 on a processor, whose peak is measured in nothing else",
+            f"set it, or give --hardware: {', '.join(ACCELERATORS)}",
         )
 
 

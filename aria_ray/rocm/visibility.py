@@ -38,14 +38,14 @@ def check_environment(environ: Mapping[str, str], kfd: Path = KFD) -> None:
     rocr, hip, cuda = (environ.get(f"{name}_VISIBLE_DEVICES") for name in ("ROCR", "HIP", "CUDA"))
     if rocr is not None and hip is None:
         raise AriaError(
-            f"ROCR_VISIBLE_DEVICES={rocr}: Ray takes the AMD GPUs it may use from HIP_VISIBLE_DEVICES alone; "
-            f"set HIP_VISIBLE_DEVICES={rocr} and unset ROCR_VISIBLE_DEVICES"
+            f"ROCR_VISIBLE_DEVICES={rocr}: Ray takes the AMD GPUs it may use from HIP_VISIBLE_DEVICES alone",
+            f"set HIP_VISIBLE_DEVICES={rocr} and unset ROCR_VISIBLE_DEVICES",
         )
     # vLLM counts an empty value as unset.
     if hip and cuda and hip != cuda:
         raise AriaError(
-            f"HIP_VISIBLE_DEVICES={hip} and CUDA_VISIBLE_DEVICES={cuda} must not differ on AMD GPUs, vLLM refuses to start; "
-            "unset CUDA_VISIBLE_DEVICES"
+            f"HIP_VISIBLE_DEVICES={hip} and CUDA_VISIBLE_DEVICES={cuda} must not differ on AMD GPUs, vLLM refuses to start",
+            "unset CUDA_VISIBLE_DEVICES",
         )
 
 
@@ -59,8 +59,9 @@ def check_gpus_counted(ray_gpus: float, kfd: Path = KFD) -> None:
     if shown > 0 and ray_gpus == 0:
         raise AriaError(
             f"Ray counts 0 GPUs, the kernel shows {shown} from AMD on this node: Ray sees them only through the Python package "
-            "amdsmi; `pip install /opt/rocm/share/amd_smi` into the environment that starts Ray, see that HIP_VISIBLE_DEVICES "
-            "is not empty there, and restart Ray"
+            "amdsmi",
+            "`pip install /opt/rocm/share/amd_smi` into the environment that starts Ray, see that HIP_VISIBLE_DEVICES "
+            "is not empty there, and restart Ray",
         )
 
 

@@ -110,7 +110,9 @@ def build_app(args: Mapping[str, Any]) -> serve.Application:
         llm = LLMConfig(**llm_config(checked, engine_threads()))
         llm.get_engine_config()
     except ValueError as error:
-        raise ServingError(f"engine of '{checked.model}': {_one_line(error)}; see engine_kwargs in the Serve config") from None
+        raise ServingError(
+            f"engine of '{checked.model}': {_one_line(error)}", "see engine_kwargs in the Serve config"
+        ) from None
     engines = build_llm_deployment(llm, deployment_cls=Replica, bind_kwargs={"with_self_check": checked.self_check})
     return (
         serve.deployment(Ingress)
@@ -136,12 +138,12 @@ def check_args(args: Mapping[str, Any]) -> AppArgs:
     checked = parse_args(args)
     if not (Path(checked.model) / "config.json").is_file():
         raise ServingError(
-            f"model '{Path(checked.model).absolute()}' must be a directory in Hugging Face layout with a config.json; "
-            "make it with `aria train`, or set args.model to another one"
+            f"model '{Path(checked.model).absolute()}' must be a directory in Hugging Face layout with a config.json",
+            "make it with `aria train`, or set args.model to another one",
         )
     if checked.chat_template is not None and not Path(checked.chat_template).is_file():
         raise ServingError(
-            f"args.chat_template '{checked.chat_template}' must be a Jinja file; leave it out to use the tokenizer's own"
+            f"args.chat_template '{checked.chat_template}' must be a Jinja file", "leave it out to use the tokenizer's own"
         )
     return checked
 
@@ -152,7 +154,7 @@ def parse_args(args: Mapping[str, Any]) -> AppArgs:
         return AppArgs.model_validate(dict(args))
     except ValidationError as error:
         problems = "; ".join(f"args.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ServingError(f"{problems}; the arguments are listed in serve/laptop.yaml") from None
+        raise ServingError(problems, "the arguments are listed in serve/laptop.yaml") from None
 
 
 def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:

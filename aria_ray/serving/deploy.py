@@ -43,6 +43,7 @@ ANSWER_TIMEOUT_S = 120.0
 ENGINE_STOP_S = 20.0
 """How long an engine gets to go by itself after its deployment is gone."""
 _MARK = "ARIA_ENDPOINT"
+LOGS = "/tmp/ray/session_latest/logs/serve"
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b")
 _ENGINE_ERROR = re.compile(r"^\((?:Worker|EngineCore)[^)]*\) ERROR [^\]]*\] ([\w.]*(?:Error|Exception): .*)", re.M)
 _CONFIGS = resources.files("aria_ray.serving").joinpath("configs")
@@ -124,7 +125,8 @@ def find_config(file: str) -> Traversable:
         return _CONFIGS.joinpath(f"{name}.yaml")
     raise ServingError(
         f"serving.file '{file}' is neither a file at {given.absolute()} nor one of {', '.join(config_names())}, which are in "
-        f"{_CONFIGS}; give the path of a Ray Serve config, or one of these names"
+        f"{_CONFIGS}",
+        "give the path of a Ray Serve config, or one of these names",
     )
 
 
@@ -143,8 +145,8 @@ def read_config(file: str) -> dict[str, Any]:
         usable = False
     if not usable:
         raise ServingError(
-            f"serving.file {path} must be a Ray Serve config with one application, import_path {IMPORT_PATH} and args; "
-            f"start from a copy of {_CONFIGS.joinpath('laptop.yaml')}"
+            f"serving.file {path} must be a Ray Serve config with one application, import_path {IMPORT_PATH} and args",
+            f"start from a copy of {_CONFIGS.joinpath('laptop.yaml')}",
         )
     return tree
 
@@ -172,8 +174,8 @@ def check_port(config: ServingConfig) -> None:
     """Raise ServingError if another program has the port."""
     if _is_taken(config.host, config.port):
         raise ServingError(
-            f"serving.port {config.port} on {config.host} is in use by another program; "
-            "choose a free one with serving.port=PORT, or stop that program"
+            f"serving.port {config.port} on {config.host} is in use by another program",
+            "choose a free one with serving.port=PORT, or stop that program",
         )
 
 
@@ -207,8 +209,8 @@ class _Deadline:
     def check(self, state: str) -> None:
         if self.elapsed_s > self.timeout_s:
             raise ServingError(
-                f"the endpoint was not ready after {self.elapsed_s:.0f} s (serving.ready_timeout_s {self.timeout_s:g}); "
-                f"{state}; raise the limit, or see the logs under /tmp/ray/session_latest/logs/serve"
+                f"endpoint not ready after {self.elapsed_s:.0f} s (serving.ready_timeout_s {self.timeout_s:g}): {state}",
+                f"raise the limit, or see the logs under {LOGS}",
             )
 
 
@@ -237,11 +239,11 @@ def _check_free(config: ServingConfig, running: bool) -> None:
         return
     if not _is_taken(config.host, config.port):
         raise ServingError(
-            f"serving.port {config.port} on {config.host}: Ray Serve already runs on this cluster with another port; "
-            "set serving.port to that one, or stop it with `serve shutdown`"
+            f"serving.port {config.port} on {config.host}: Ray Serve already runs on this cluster with another port",
+            "set serving.port to that one, or stop it with `serve shutdown`",
         )
     if APP in serve.status().applications:
-        raise ServingError(f"this cluster already serves an application named '{APP}'; stop it with `serve shutdown`")
+        raise ServingError(f"this cluster already serves an application named '{APP}'", "stop it with `serve shutdown`")
 
 
 def _is_taken(host: str, port: int) -> bool:
@@ -254,7 +256,8 @@ def _is_taken(host: str, port: int) -> bool:
             if error.errno == errno.EADDRINUSE:
                 return True
             raise ServingError(
-                f"serving.host {host} and serving.port {port} must be an address this machine can listen on ({error.strerror})"
+                f"serving.host {host} and serving.port {port} must be an address this machine can listen on ({error.strerror})",
+                "set serving.host to one of its addresses and serving.port to 1024 or more",
             ) from None
     return False
 
@@ -279,7 +282,7 @@ def _wait_running(deadline: _Deadline, report: OnProgress) -> None:
         if app is not None and state == "RUNNING":
             return
         if app is not None and state in ("DEPLOY_FAILED", "UNHEALTHY"):
-            raise ServingError(f"the endpoint cannot start: {_reason(app)}")
+            raise ServingError(f"the endpoint cannot start: {_reason(app)}", f"correct that; more is in the logs under {LOGS}")
         if state != last or deadline.elapsed_s - reported_s >= REPORT_EVERY_S:
             report(f"engine: {state.lower()}, {deadline.elapsed_s:.0f} s")
             last, reported_s = state, deadline.elapsed_s

@@ -30,7 +30,8 @@ def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> 
             # The key itself is not shown: this line ends up in logs.
             raise ServingError(
                 f"API key {number} of {len(keys)} ({len(key)} characters) must be {MIN_LENGTH} or more ASCII characters "
-                "without spaces; make one with `openssl rand -hex 24`"
+                "without spaces",
+                "make one with `openssl rand -hex 24`",
             )
     return tuple(dict.fromkeys(keys))
 
@@ -68,8 +69,8 @@ def check_reachable(host: str, keys: Sequence[str]) -> None:
     """Raise ServingError where an endpoint without keys would be open to other machines."""
     if not keys and not is_loopback(host):
         raise ServingError(
-            f"serving.host {host} can be reached by other machines, which needs API keys; set {KEYS_VARIABLE} or "
-            "args.api_keys_file in the Serve config, or serve on 127.0.0.1"
+            f"serving.host {host} can be reached by other machines, which needs API keys",
+            f"set {KEYS_VARIABLE} or args.api_keys_file in the Serve config, or serve on 127.0.0.1",
         )
 
 
@@ -78,8 +79,10 @@ def _keys_of(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ServingError(f"args.api_keys_file '{path}' cannot be read ({reason}); give a file with one key a line") from None
+        raise ServingError(
+            f"args.api_keys_file '{path}' cannot be read ({reason})", "give a file with one key a line"
+        ) from None
     keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not keys:
-        raise ServingError(f"args.api_keys_file '{path}' has no key; put one on each line, or leave the argument out")
+        raise ServingError(f"args.api_keys_file '{path}' has no key", "put one on each line, or leave the argument out")
     return keys

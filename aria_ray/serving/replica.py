@@ -43,10 +43,15 @@ class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so t
             if hasattr(part, "choices"):
                 return dict(part.choices[0].message.model_dump())
             if not isinstance(part, list):
-                raise ServingError(f"self-check: the engine answered with an error: {str(part)[:300]}")
+                raise ServingError(
+                    f"self-check: the engine answered with an error: {str(part)[:300]}", "see engine_kwargs in the Serve config"
+                )
             for event in part:
                 if not isinstance(event, str):
-                    raise ServingError(f"self-check: the engine answered with an error: {str(event)[:300]}")
+                    raise ServingError(
+                        f"self-check: the engine answered with an error: {str(event)[:300]}",
+                        "see engine_kwargs in the Serve config",
+                    )
                 streamed.add(event)
         return streamed.message()
 

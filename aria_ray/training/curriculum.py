@@ -56,8 +56,8 @@ def stage_packs(
     own, earlier = _stage_turns(turns, stage, config)
     if not own:
         raise TrainingError(
-            f"curriculum stage '{config.stages[stage].name}' has no training examples of difficulty {stage + 1}; "
-            "raise dataset.num_templates"
+            f"curriculum stage '{config.stages[stage].name}' has no training examples of difficulty {stage + 1}",
+            "raise dataset.num_templates",
         )
     rng = random.Random(f"{config.seed}:{stage}" + (f":{attempt}" if attempt else ""))
     steps: list[list[Pack]] = []

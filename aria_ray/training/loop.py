@@ -74,7 +74,7 @@ def train_step(
             packs = _smaller(packs)
     loss = float(sum_over_workers(total))
     if not math.isfinite(loss):
-        raise TrainingError(f"loss is {loss}, must be finite; lower training.learning_rate (now {rate:.2e})")
+        raise TrainingError(f"loss is {loss}, must be finite", f"lower training.learning_rate (now {rate:.2e})")
     gradients = _summed_gradients(list(trainable_parameters(model).values()), sum_over_workers)
     _clip(gradients, sum_over_workers)
     for group in optimizer.param_groups:
@@ -118,11 +118,11 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], hardest: float, sum_over_w
     sums = sum_over_workers(torch.tensor(mine, dtype=torch.float64, device=device)).tolist()
     if not sums[1]:
         raise TrainingError(
-            f"no held-out turn is of difficulty {hardest:g} or less, a gate must have some; "
-            "raise training.evaluation_examples or dataset.num_templates"
+            f"no held-out turn is of difficulty {hardest:g} or less, a gate must have some",
+            "raise training.evaluation_examples or dataset.num_templates",
         )
     if not math.isfinite(sums[4]):
-        raise TrainingError(f"held-out loss is {sums[4]}, must be finite; lower training.learning_rate")
+        raise TrainingError(f"held-out loss is {sums[4]}, must be finite", "lower training.learning_rate")
     return Evaluation(
         stage_accuracy=sums[0] / sums[1],
         num_judged=int(sums[1]),
@@ -151,8 +151,8 @@ def _smaller(packs: Sequence[Pack]) -> list[Pack]:
     if len(smaller) == len(packs):
         tokens = max(pack.num_tokens for pack in packs)
         raise TrainingError(
-            f"one example of {tokens} tokens does not fit into memory; lower training.max_tokens to less than that, "
-            "which leaves such examples out"
+            f"one example of {tokens} tokens does not fit into memory",
+            "lower training.max_tokens to less than that, which leaves such examples out",
         )
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -195,7 +195,7 @@ def _clip(gradients: Sequence[Tensor], sum_over_workers: SumOverWorkers) -> None
         squared += sum_over_workers(torch.stack([part.square().sum() for part in parts]).sum())
     norm = squared.sqrt()
     if not torch.isfinite(norm):
-        raise TrainingError(f"gradient norm is {norm.item()}, must be finite; lower training.learning_rate")
+        raise TrainingError(f"gradient norm is {norm.item()}, must be finite", "lower training.learning_rate")
     factor = torch.clamp(MAX_GRADIENT_NORM / (norm + 1e-6), max=1.0)
     for gradient in gradients:
         local = gradient.to_local() if isinstance(gradient, DTensor) else gradient

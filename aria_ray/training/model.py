@@ -82,7 +82,7 @@ def add_adapter(
     for target in config.target_modules:
         if target not in linear:
             raise TrainingError(
-                f"training.lora.target_modules: '{target}' matches no linear layer; there are: {', '.join(sorted(linear))}"
+                f"training.lora.target_modules: '{target}' matches no linear layer", f"there are: {', '.join(sorted(linear))}"
             )
     control = [tokenizer.convert_tokens_to_ids(token) for token in _WORDS]
     trainable = {"embed_tokens": control}

@@ -32,8 +32,8 @@ from aria_ray.training.summary import curriculum_record, read_events, training_f
 from aria_ray.training.tail_log import following
 from aria_ray.training.worker_args import ADAPTER, CHECKPOINTS, LOG, WorkerArgs, WorkerRank
 
-ERROR = "error.txt"
-"""File in which a worker leaves the error that ends the run."""
+ERROR = "error.json"
+"""File in which a worker leaves the fields of the TrainingError that ends the run."""
 MAX_FAILURES = 5
 """Worker deaths after which a run ends."""
 RAY_FOLDER = "ray_train"
@@ -108,11 +108,11 @@ def _fit(trainer: TorchTrainer, out: Path, on_event: Callable[[dict[str, Any]], 
         except TrainingFailedError as error:
             failure = error
     if (out / ERROR).exists():
-        raise TrainingError((out / ERROR).read_text(encoding="utf-8"))
+        raise TrainingError(**json.loads((out / ERROR).read_text(encoding="utf-8")))
     if failure is not None:
         raise TrainingError(
-            f"training workers died more than {MAX_FAILURES} times ({_last_line(failure)}); "
-            "fix the cause, then run the same command again: it resumes from the last checkpoint"
+            f"training workers died more than {MAX_FAILURES} times ({_last_line(failure)})",
+            "fix the cause, then run the same command again: it resumes from the last checkpoint",
         ) from failure
 
 
@@ -147,13 +147,13 @@ def _train_worker(loop_config: Mapping[str, Any]) -> None:
         Worker(args, rank, ray.train.report).run()
     except TrainingError as error:
         # Left in a file: Ray Train would retry after an exception, and the retry would fail the same way.
-        (args.out / ERROR).write_text(str(error), encoding="utf-8")
+        write_json(args.out / ERROR, {"problem": error.problem, "fix": error.fix})
         if rank.world_size > 1:
             raise  # so that Ray Train ends the other workers, which may be waiting for this one
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        (args.out / ERROR).write_text(f"{args.out} is full ({error}); make room, then run again", encoding="utf-8")
+        write_json(args.out / ERROR, {"problem": f"{args.out} is full ({error})", "fix": "make room, then run again"})
 
 
 def _own_gpu() -> tuple[str, str]:
@@ -170,8 +170,8 @@ def _check_resources(config: TrainingConfig) -> None:
         check_gpus_counted(available)
     if config.num_workers * each > available:
         raise TrainingError(
-            f"training.num_workers ({config.num_workers}) of {each} {kind} each must fit into the {available:g} {kind} of Ray; "
-            "lower training.num_workers or training.cpus_per_worker, or use a larger cluster"
+            f"training.num_workers ({config.num_workers}) of {each} {kind} each must fit into the {available:g} {kind} of Ray",
+            "lower training.num_workers or training.cpus_per_worker, or use a larger cluster",
         )
 
 

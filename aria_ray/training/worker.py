@@ -47,8 +47,8 @@ def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, ma
     if not fitting:
         shortest = f"; the shortest takes {min(len(turn.ids) for turn in turns)} tokens" if turns else ""
         raise TrainingError(
-            f"none of {len(turns)} {split} turns fits into training.max_tokens ({max_tokens}){shortest}; "
-            "raise it, or dataset.num_templates if there are no turns"
+            f"none of {len(turns)} {split} turns fits into training.max_tokens ({max_tokens}){shortest}",
+            "raise it, or dataset.num_templates if there are no turns",
         )
     return fitting, len(turns) - len(fitting)
 
@@ -118,8 +118,9 @@ class Worker:
             if end["gate"] == "failed" and not end["retried"]:
                 raise TrainingError(
                     f"curriculum stage '{end['stage']}' ended at {end['accuracy']:.1%} held-out accuracy, below its "
-                    f"minimum {end['minimum']:.0%}; train longer (training.num_steps) or set "
-                    f"training.on_gate_failure=continue, after deleting {self.args.out} or with another --out"
+                    f"minimum {end['minimum']:.0%}",
+                    "train longer (training.num_steps) or set "
+                    f"training.on_gate_failure=continue, after deleting {self.args.out} or with another --out",
                 )
 
     def _turns(self, tokenizer: PreTrainedTokenizerBase, split: str) -> list[TurnTokens]:
@@ -203,8 +204,8 @@ class Worker:
         """Told by a step that memory did not suffice for a pack of so many tokens."""
         if self.config.parallelism == "fsdp":  # the other workers would wait for the weights of packs they do not have
             raise TrainingError(
-                f"a packed row of {tokens} tokens does not fit into memory; lower training.max_tokens "
-                f"(now {self.config.max_tokens})"
+                f"a packed row of {tokens} tokens does not fit into memory",
+                f"lower training.max_tokens (now {self.config.max_tokens})",
             )
         self.progress = replace(self.progress, halvings=self.progress.halvings + 1)
         self._write({"event": "out_of_memory", "tokens": tokens, "halvings": self.progress.halvings})

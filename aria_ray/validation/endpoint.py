@@ -19,18 +19,22 @@ def find_endpoint(url: str, model: str | None, api_key: SecretStr | None) -> End
     try:
         response = httpx.get(f"{wanted.base_url}/models", headers=wanted.headers, timeout=TIMEOUT_S, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServingError(f"--endpoint '{url}' cannot be reached ({error}); give the address that ends in /v1") from None
+        raise ServingError(f"--endpoint '{url}' cannot be reached ({error})", "give the address that ends in /v1") from None
     if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise ServingError(
-            f"--endpoint '{url}' refuses the request (HTTP {response.status_code}); name the variable with its key by --key-env"
+            f"--endpoint '{url}' refuses the request (HTTP {response.status_code})",
+            "name the variable with its key by --key-env",
         )
     try:
         names = [entry["id"] for entry in response.raise_for_status().json()["data"]]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         raise ServingError(
-            f"--endpoint '{url}' does not list its models (HTTP {response.status_code} at {wanted.base_url}/models); "
-            "give the address of an OpenAI-compatible API, ending in /v1"
+            f"--endpoint '{url}' does not list its models (HTTP {response.status_code} at {wanted.base_url}/models)",
+            "give the address of an OpenAI-compatible API, ending in /v1",
         ) from None
     if not names or (model and model not in names):
-        raise ServingError(f"--endpoint '{url}' serves {', '.join(names) or 'no model'}, not '{model or 'any'}'; see --model")
+        raise ServingError(
+            f"--endpoint '{url}' serves {', '.join(names) or 'no model'}, not '{model or 'any'}'",
+            "name one of those with --model",
+        )
     return wanted.model_copy(update={"model": model or names[0]})

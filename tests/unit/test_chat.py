@@ -138,11 +138,21 @@ def test_own_functions_are_run_and_described_tools_are_asked_for(tmp_path: Path,
 
 @pytest.mark.parametrize(
     ("tools", "message"),
-    [(["nothing_there"], "--tool nothing_there is no built-in tool"), (["divide", "divide"], "already a tool called divide")],
+    [
+        (
+            ["nothing_there"],
+            "--tool nothing_there is no built-in tool, and as a source of tools nothing_there cannot be imported",
+        ),
+        (["no.json"], "--tool no.json is no built-in tool, and as a source of tools no.json cannot be read as JSON"),
+        (["divide", "divide"], "--tool divide: there is already a tool called divide"),
+    ],
 )
-def test_wrong_tools_are_named(tools: list[str], message: str) -> None:
-    with pytest.raises(DataError, match=message):
+def test_wrong_tools_are_named_with_a_way_out(tools: list[str], message: str) -> None:
+    with pytest.raises(DataError) as caught:
         listed(tools)
+    assert caught.value.problem.startswith(message)
+    assert caught.value.fix.startswith("give ")
+    assert "dataset.tools" not in str(caught.value)  # a setting of recipes, which a chat does not have
 
 
 def test_an_endpoint_that_is_not_there_is_told() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from aria_ray import doctor
 from aria_ray.config import RunConfig, load_config
@@ -190,6 +191,16 @@ def test_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARIA_API_KEYS", "a-key-that-is-long-enough")
     (finding,) = doctor.endpoint(config("serving.host=0.0.0.0", "serving.port=29999"))
     assert (finding.state, "1 API keys" in finding.what) == ("ok", True)
+
+
+def test_two_wrong_arguments_are_both_the_problem_and_not_its_fix(tmp_path: Path) -> None:
+    args = {"model": "m", "served_name": "aria", "accelerator": "tpu", "max_ongoing_requests": -1}
+    app = {"name": "aria", "import_path": "aria_ray.serving.app:build_app", "args": args}
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump({"applications": [app]}))
+    (finding,) = failures(doctor.endpoint(config(f"serving.file={tmp_path / 'serve.yaml'}")))
+    assert "args.accelerator" in finding.what
+    assert "args.max_ongoing_requests" in finding.what
+    assert finding.fix == "the arguments are listed in serve/laptop.yaml"
 
 
 def test_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

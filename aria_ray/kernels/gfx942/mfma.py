@@ -115,5 +115,5 @@ def _compute_unit(accelerator: Accelerator) -> tuple[int, int, int]:
     """LDS bytes, SIMD units, and registers of a lane."""
     lds, simds, registers = accelerator.lds_bytes_per_cu, accelerator.simds_per_cu, accelerator.vgprs_per_simd_lane
     if accelerator.target != "gfx942" or not (lds and simds and registers):
-        raise AriaError(f"{accelerator.name}: tile schedules are for the matrix cores of gfx942; take MI300X or MI325X")
+        raise AriaError(f"{accelerator.name}: tile schedules are for the matrix cores of gfx942", "take MI300X or MI325X")
     return lds, simds, registers

@@ -65,7 +65,7 @@ class Gemm:
 
     def __post_init__(self) -> None:
         if self.dtype not in BYTES:
-            raise AriaError(f"matrix product in {self.dtype}: there are tile schedules for {', '.join(BYTES)}")
+            raise AriaError(f"matrix product in {self.dtype}: there is no tile schedule", f"take one of {', '.join(BYTES)}")
         if min(self.m, self.n, self.k) < 1:
             raise AriaError(f"matrix product {self.m} x {self.n} x {self.k}: each size must be 1 or more")
 

@@ -78,7 +78,7 @@ def read_questions(category: str, num: int) -> list[Question]:
         DataError: the package bfcl-eval is not installed, holds other files, or has no such category.
     """
     if category not in CATEGORIES:
-        raise DataError(f"BFCL category {category!r} must be one of {', '.join(CATEGORIES)}")
+        raise DataError(f"BFCL category {category!r} must be one of {', '.join(CATEGORIES)}", "give one of those")
     data = _data_folder()
     rows = choose_cases(_read_lines(data / f"{_FILE_PREFIX}{category}.json"), num)
     answers = {}
@@ -164,7 +164,7 @@ def _data_folder() -> Path:
     # Found, not imported: importing the package's modules makes folders and reads the settings of a dozen vendors' clients.
     spec = importlib.util.find_spec("bfcl_eval")
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"package bfcl_eval is not installed; BFCL's questions are its data files: {INSTALL}")
+        raise DataError("package bfcl_eval is not installed and has BFCL's questions", f"install it: {INSTALL}")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
@@ -172,7 +172,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except FileNotFoundError:
-        raise DataError(f"package bfcl_eval has no file {path}; a release that has it: {INSTALL}") from None
+        raise DataError(f"package bfcl_eval has no file {path}", f"install a release that has it: {INSTALL}") from None
 
 
 def _question(category: str, row: Mapping[str, Any], possible: Sequence[PossibleCall]) -> Question:
@@ -187,7 +187,7 @@ def _json_schema(document: Mapping[str, Any]) -> dict[str, Any]:
     kind = document["type"]
     if kind not in PYTHON_TYPES:
         raise DataError(
-            f"type {kind!r} in BFCL's data must be one of {', '.join(PYTHON_TYPES)}; a release that is so: {INSTALL}"
+            f"type {kind!r} in BFCL's data must be one of {', '.join(PYTHON_TYPES)}", f"install a release that is so: {INSTALL}"
         )
     schema = dict(document)
     if kind == "any":

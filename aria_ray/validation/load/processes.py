@@ -137,7 +137,8 @@ class _ClientProcess:
             self.stop(grace_s=5)
             raise AriaError(
                 f"a client process ended early, with code {self.process.returncode} after {self.num_results} answers, so this "
-                "load is not measured; run it again, with fewer client processes if the code is -9 (killed, or out of memory)"
+                "load is not measured",
+                "run it again, with fewer client processes if the code is -9 (killed, or out of memory)",
             ) from error
         self.num_results += isinstance(message, StreamTiming | RequestFailure)
         return message

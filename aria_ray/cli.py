@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import typer
 import yaml
 from pydantic import SecretStr
+from pydantic.json_schema import GenerateJsonSchema
 
 from aria_ray.config import RunConfig, load_config
 from aria_ray.errors import AriaError
@@ -259,8 +260,18 @@ def chat(
 
 
 @app.command()
-def config(arguments: Arguments = None) -> None:
+def config(
+    arguments: Arguments = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="The JSON Schema of recipes instead, from which editors complete and check them.")
+    ] = False,
+) -> None:
     """The resolved configuration, as YAML."""
+    if schema:
+        if arguments:
+            raise AriaError(f"--schema is of every recipe; leave out {' '.join(arguments)}")
+        typer.echo(json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **RunConfig.model_json_schema()}, indent=2))
+        return
     _, resolved = _resolve(arguments)
     typer.echo(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
 

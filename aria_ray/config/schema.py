@@ -1,4 +1,7 @@
-"""What a recipe can say. One class per section; validators check and never repair."""
+"""What a recipe can say. One class per section; validators check and never repair.
+
+The docstrings are published: `aria config --schema` and `docs/settings.md` have them as the settings' descriptions.
+"""
 
 from typing import Literal, Self
 
@@ -7,49 +10,56 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Share = float
 """A fraction, 0 to 1."""
 Augmentation = Literal["none", "context", "paraphrase", "noise", "formats", "tool_list", "masking"]
-"""What is done to a base template: nothing but new values; a sentence beside the request; synonyms; typos, case, fillers;
-numbers, dates and units written otherwise; look-alikes and strangers in another order of the tool list; neutral tool names."""
+"""How a row differs from its base template; `DatasetConfig.augmentation_kinds` says what each kind is."""
 
 
 class Section(BaseModel):
     """A frozen section that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class ModelConfig(Section):
     """The base model."""
 
     source: str = Field(min_length=1)
-    """A directory in Hugging Face layout, a Hub id, `package:NAME` (weights in a Python package) or `random:tiny`."""
+    """Where the weights are: a directory in Hugging Face layout, a Hub id, `package:NAME` (a Python package that has them) or
+    `random:tiny`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the weights in training and in the merged model."""
 
 
 class DatasetConfig(Section):
-    """How many rows of what."""
+    """The dataset: how many rows, and of what."""
 
     seed: int = 0
+    """Seed of everything drawn at random. The same seed gives the same bytes, for any number of workers."""
     num_templates: int = Field(gt=0)
-    """Base templates: an intent in one phrasing."""
+    """Number of base templates. A base template is one intent in one phrasing."""
     augmentations: int = Field(default=5, ge=1, le=1000)
-    """Rows made from each base template: a plain one, then one of each kind in turn."""
+    """Rows per base template: the first one plain, the others of each of `augmentation_kinds` in turn."""
     augmentation_kinds: tuple[Augmentation, ...] = ("context", "paraphrase", "noise", "formats", "tool_list", "masking")
-    """Kinds that the rows after the first take turns with. Masking makes a model read the tool list, at a price."""
+    """Kinds of augmentation for the rows after the first. `context`: a sentence beside the request. `paraphrase`: synonyms.
+    `noise`: typos, letter case, filler words. `formats`: other notations of numbers, dates and units. `tool_list`: another
+    order of the tools, with look-alikes and unrelated ones. `masking`: neutral names for tools and parameters, which teaches to
+    read the tool list and is hard for small models."""
     catalogue_share: Share = Field(default=0.7, ge=0, le=1)
-    """The simulated catalogue's part of the templates that it has any for: tool use to reason about, and errors. With 0 its
-    tools are not listed either, but for those kept for the test of unseen tools."""
+    """Fraction of the templates for reasoning and for errors that use simulated tools of the catalogue. With 0 no other row
+    lists its tools either, except in the test of unseen tools."""
     num_intents: int | None = Field(default=None, ge=25)
-    """Different things that are asked for, drawn in the shares of scenarios and categories; all there are if not given. Fewer,
-    each in more templates, are learnt sooner. Tools of your own and the test of unseen tools are not narrowed."""
+    """Number of different intents, in the same shares of scenarios and categories; without it, all. Fewer intents, each in more
+    templates, are learnt in fewer steps. Your own tools and the test of unseen tools keep all of theirs."""
     builtin_tools: tuple[str, ...] = ()
-    """Names of the built-in tools to train on, twelve or more of all categories; all of them if empty. Fewer are learnt sooner.
-    Those kept for the test of unseen tools stay there."""
+    """Names of the built-in tools to train on, at least twelve and some of every category; empty for all. Fewer tools are
+    learnt in fewer steps. The test of unseen tools keeps its own."""
     tools: tuple[str, ...] = ()
-    """Tools of your own: a module of typed functions (`my_package.my_tools`), or a JSON file of OpenAI tool definitions."""
+    """Your own tools: names of modules with typed functions (`my_package.my_tools`), which are executed, or paths of JSON files
+    with OpenAI tool definitions, which are simulated."""
     sources: tuple[str, ...] = ()
-    """Conversations of your own: JSON Lines files in OpenAI chat format, `FILE` or `FILE:SHARE` for a part of its rows."""
+    """Your own conversations: JSON Lines files in OpenAI chat format, as `FILE`, or as `FILE:SHARE` for a fraction of its
+    rows."""
     num_workers: int = Field(default=2, gt=0)
-    """Ray Data tasks at a time. The rows do not depend on it."""
+    """Number of Ray Data tasks at a time. It does not change the rows."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -62,14 +72,18 @@ class DatasetConfig(Section):
 
 
 class LoraConfig(Section):
-    """The adapter (LoRA, arXiv 2106.09685): scale is alpha / rank."""
+    """The adapter (LoRA, arXiv 2106.09685)."""
 
     rank: int = Field(default=16, gt=0)
+    """Rank of the two factors of each layer's update."""
     alpha: float = Field(default=32, gt=0)
+    """Numerator of the scale of the update, which is alpha / rank."""
     dropout: Share = Field(default=0.0, ge=0, lt=1)
+    """Dropout probability of the adapter's input."""
     target_modules: tuple[str, ...] = Field(
         min_length=1, default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     )
+    """Names of the linear layers that get an adapter. A name that matches no layer is an error."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -79,27 +93,29 @@ class LoraConfig(Section):
 
 
 class LossWeights(Section):
-    """How much a token counts in the loss, by what it belongs to."""
+    """Weights of the assistant's tokens in the loss, by the part of the turn they are in."""
 
     thinking: float = Field(default=1.0, ge=0)
-    """The thought, with its markers."""
+    """Weight of the thought, with its markers."""
     tool_call: float = Field(default=1.0, gt=0)
-    """What follows the thought in a turn that calls."""
+    """Weight of the tokens after the thought in a turn that calls tools."""
     answer: float = Field(default=1.0, gt=0)
-    """What follows the thought in a turn that answers."""
+    """Weight of the tokens after the thought in a turn that answers."""
 
 
 class StageConfig(Section):
-    """One curriculum stage."""
+    """One curriculum stage. The default is all four, each with a quarter of the steps."""
 
     name: Literal["foundation", "application", "integration", "mastery"]
+    """Name of the stage, which decides the difficulty of its examples."""
     learning_rate_multiplier: float = Field(gt=0)
+    """Factor on `training.learning_rate` in this stage."""
     target: Share = Field(gt=0, le=1)
     """Held-out decision accuracy at which the stage ends early."""
     minimum: Share = Field(gt=0, le=1)
     """Held-out decision accuracy below which the gate fails."""
     steps_share: Share = Field(gt=0, le=1)
-    """This stage's share of the optimizer steps."""
+    """Fraction of `training.num_steps` for this stage. Those of all stages add up to 1."""
 
 
 DEFAULT_STAGES = (
@@ -111,42 +127,53 @@ DEFAULT_STAGES = (
 
 
 class TrainingConfig(Section):
-    """The four-stage curriculum."""
+    """Training: a LoRA adapter through a curriculum of gated stages."""
 
     seed: int = 0
+    """Seed of the adapter's first weights and of the order of the examples."""
     num_workers: int = Field(default=1, gt=0)
+    """Number of data-parallel workers, one process and, with `use_gpu`, one GPU each."""
     cpus_per_worker: int = Field(default=2, gt=0)
+    """CPU cores of each worker."""
     use_gpu: bool = False
+    """Whether each worker trains on a GPU of its own."""
     parallelism: Literal["ddp", "fsdp"] = "ddp"
-    """Whether every worker holds the whole base model, or a part of it (FSDP2)."""
+    """How the base model is held: whole in every worker (`ddp`), or in parts spread over the workers (`fsdp`, FSDP2)."""
     order: Literal["staged", "shuffled"] = "staged"
-    """Shuffled gives every stage rows of all difficulties: the control that tells whether staging helps."""
+    """Order of difficulty. `shuffled` gives every stage rows of all difficulties: the control that tells whether staging
+    helps."""
     num_steps: int = Field(gt=0)
-    """Optimizer steps over all stages."""
+    """Number of optimizer steps over all stages."""
     tokens_per_step: int = Field(gt=0)
     """Packed tokens of one optimizer step, over all workers."""
     max_tokens: int = Field(gt=0)
-    """Tokens of one packed row; a longer example is dropped and counted."""
+    """Length of one packed row in tokens. A longer example is left out and counted."""
     learning_rate: float = Field(gt=0)
+    """Peak learning rate, before a stage's `learning_rate_multiplier`."""
     warmup_share: Share = Field(default=0.1, ge=0, lt=1)
-    """Share of a stage's steps spent warming up."""
+    """Fraction of a stage's steps over which the learning rate rises to its peak."""
     replay_share: Share = Field(default=0.1, ge=0, lt=1)
-    """Share of a stage's examples drawn from earlier stages."""
+    """Fraction of a stage's examples that are drawn from earlier stages."""
     optimizer_between_stages: Literal["continue", "restart"] = "continue"
-    """Whether the optimizer's averages live on into the next stage."""
+    """Whether the optimizer's running averages are kept for the next stage."""
     loss_weights: LossWeights = LossWeights()
+    """Weights of the assistant's tokens in the loss."""
     evaluations_per_stage: int = Field(default=2, gt=0)
+    """Number of held-out evaluations in a stage."""
     evaluation_examples: int = Field(default=64, gt=0)
+    """Number of held-out examples in an evaluation."""
     patience: int = Field(default=2, gt=0)
-    """Evaluations without improvement after which a stage ends early."""
+    """Number of evaluations without improvement after which a stage ends early."""
     gate_retries: int = Field(default=1, ge=0)
-    """How often a stage whose gate fails is trained again, from the best checkpoint and at half the learning rate."""
+    """Number of times a stage whose gate fails is trained again, from the best checkpoint and at half the learning rate."""
     on_gate_failure: Literal["continue", "stop"] = "continue"
-    """What follows when a gate has failed and its retries are used up."""
+    """What happens when a gate has failed and its retries are used up."""
     checkpoint_every_steps: int = Field(default=50, gt=0)
-    """Optimizer steps between checkpoints; there is one after every evaluation too."""
+    """Optimizer steps between checkpoints. Every evaluation writes one too."""
     lora: LoraConfig = LoraConfig()
+    """The adapter."""
     stages: tuple[StageConfig, ...] = DEFAULT_STAGES
+    """The stages, in order, each at most once."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -172,41 +199,49 @@ class TrainingConfig(Section):
 
 
 class ServingConfig(Section):
-    """Where the endpoint runs. How it serves is in the Ray Serve file."""
+    """The endpoint: where it runs. How it serves is in the Ray Serve config."""
 
     file: str = "laptop"
     """Ray Serve config, the same that `serve run` takes: the path of a file, or the name of a shipped one (`laptop`, `h100`,
     `mi300x`)."""
     host: str = "127.0.0.1"
+    """Address to listen on. Any other than this machine's own needs API keys."""
     port: int = Field(default=8000, ge=1, le=65535)
+    """Port to listen on."""
     ready_timeout_s: float = Field(default=600, gt=0)
+    """Longest wait for the first answer, in seconds. The run fails after it."""
     self_check: bool = True
-    """Whether the model has to call a tool and to decline one before it is served; for a model that can do neither, false."""
+    """Whether the model must call a tool and decline one before it is served. Set to false for a model that can do neither."""
 
 
 class TargetsConfig(Section):
-    """What counts as met. A criterion without a target is shown, not judged, and brings nothing to the verdict.
+    """Targets of the verdict. A criterion without a target is shown, not judged, and adds nothing to the verdict.
 
-    Speed has its targets in figures of its own, for hardware that is known beforehand, or as shares of what the machine at hand
-    was measured to reach at most.
+    Targets of speed are absolute figures for known hardware, or fractions of what the machine at hand was measured to reach.
     """
 
     output_tokens_per_s: float | None = Field(default=None, gt=0)
+    """Least output tokens per second of `concurrency` streams together."""
     output_roofline_share: Share | None = Field(default=None, gt=0, le=1)
-    """Output tokens per second by those that `concurrency` streams could have at most (`machine.roofline`)."""
+    """Least output tokens per second as a fraction of the upper bound for `concurrency` streams (`machine.roofline`)."""
     train_step_ms: float | None = Field(default=None, gt=0)
+    """Longest median optimizer step, in milliseconds."""
     train_flop_utilization: Share | None = Field(default=None, gt=0, le=1)
-    """Operations that training needs by those that matrix products alone would have done in the time."""
+    """Least floating-point operations of training as a fraction of those that matrix products alone do in the same time."""
     memory_reduction: Share = Field(default=0.70, gt=0, le=1)
+    """Least memory saved by LoRA training, as a fraction of full fine-tuning's."""
     compute_utilization: Share = Field(default=0.80, gt=0, le=1)
+    """Least busy fraction, in training, of the workers' GPUs, or without GPUs of the first worker's cores."""
     stability_cv: float = Field(default=0.15, gt=0)
-    """Largest coefficient of variation of throughput under sustained load."""
+    """Largest coefficient of variation of throughput under the sustained load."""
     stability_drift: float = Field(default=-0.15, ge=-1, le=0)
-    """Largest fall of throughput over the sustained load, as a share of its mean."""
+    """Largest fall of throughput over the sustained load, as a fraction of its mean."""
     memory_growth: Share = Field(default=0.05, ge=0, le=1)
-    """Largest growth of the serving processes' memory over the sustained load, as a share of its mean."""
+    """Largest growth of the serving processes' memory over the sustained load, as a fraction of its mean."""
     accuracy: Share = Field(default=0.85, gt=0, le=1)
+    """Least fraction of held-out conversations that are right."""
     tool_compliance: Share = Field(default=0.80, gt=0, le=1)
+    """Least fraction of held-out conversations whose tools are called exactly where they are needed, with valid arguments."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -216,45 +251,49 @@ class TargetsConfig(Section):
 
 
 class ObjectivesConfig(Section):
-    """What one request may take to count for the goodput (service level objectives); None asks nothing."""
+    """Service level objectives: the longest times of a request that counts for the goodput. Without a limit any time counts."""
 
     ttft_ms: float | None = Field(default=None, gt=0)
-    """From the request to its first token."""
+    """Limit from the request to its first token, in milliseconds."""
     tpot_ms: float | None = Field(default=None, gt=0)
-    """For each further token."""
+    """Limit for each further token, in milliseconds."""
     e2e_ms: float | None = Field(default=None, gt=0)
-    """For the whole answer."""
+    """Limit for the whole answer, in milliseconds."""
 
 
 class ValidationConfig(Section):
-    """What is measured against the endpoint."""
+    """Validation: what is measured on the endpoint."""
 
     num_cases: int = Field(gt=0)
-    """Held-out conversations for accuracy (fewer if the test split is smaller)."""
+    """Number of held-out conversations for accuracy; fewer if the test split is smaller."""
     strict_tools: bool = True
-    """Whether tools are sent with OpenAI's `strict`: an engine that heeds it decodes no call but of a listed tool, with
-    arguments that fit its schema. The base model gets the same."""
+    """Whether tools are sent with OpenAI's `strict`: the engine then decodes only calls of listed tools, with arguments that
+    fit their schemas. The base model gets the same."""
     compare_base: bool = True
-    """Whether the base model is served and put through the same cases."""
+    """Whether the base model is served and measured on the same cases."""
     bfcl_cases: int = Field(default=0, ge=0)
-    """Questions of each of four categories of the Berkeley leaderboard, an outside yardstick; needs the package bfcl-eval."""
+    """Number of questions from each of four categories of the Berkeley Function-Calling Leaderboard; needs the package
+    bfcl-eval."""
     concurrency: int = Field(default=8, gt=0)
-    """Requests in flight in the concurrent load that is judged, and in the sustained one."""
+    """Number of requests in flight in the concurrent load, which is judged, and in the sustained load."""
     sweep: tuple[int, ...] = ()
     """Further numbers of requests in flight to measure, besides 1 and `concurrency`."""
     load_requests: int = Field(default=32, gt=0)
-    """Requests of the concurrent load; other numbers in flight get as many in proportion, but four at least."""
+    """Number of requests of the concurrent load. Other numbers in flight get proportionally many, at least four."""
     poisson_share: float = Field(default=0.7, ge=0)
-    """Requests that come by chance (Poisson) as a share of the requests per second of the concurrent load; 0 for none."""
+    """Rate of the load with Poisson arrivals, as a fraction of the requests per second of the concurrent load; 0 for none."""
     objectives: ObjectivesConfig = ObjectivesConfig()
+    """Service level objectives of the goodput."""
     client_processes: int = Field(default=1, gt=0)
-    """Processes that send the load. More where one is not fast enough: it says so."""
+    """Number of processes that send the load. The report says when one is not fast enough."""
     output_tokens: int = Field(default=64, gt=0)
     """Tokens of each answer in the load measurements."""
     stability_s: float = Field(default=60, gt=0)
-    """Length of the sustained load."""
+    """Length of the sustained load, in seconds."""
     request_timeout_s: float = Field(default=120, gt=0)
+    """Longest wait for an answer, in seconds. The request counts as failed after it."""
     targets: TargetsConfig
+    """Targets of the verdict."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -269,22 +308,28 @@ class ValidationConfig(Section):
 
 
 class HardwareConfig(Section):
-    """What a recipe is meant for. How many there are is `training.num_workers`, of which each has one."""
+    """The hardware that a recipe is for. `training.num_workers` says how many; each worker has one."""
 
     accelerator: Literal["mi300x", "mi325x", "h100", "h200", "cpu"] = "cpu"
-    """What `aria plan` reckons with (`machine.specs`); cpu is the machine at hand, measured, which is none for a recipe with
-    `training.use_gpu`. Changes no stage."""
+    """Hardware that `aria plan` reckons with (`machine.specs`). `cpu` is the machine at hand, measured, and is not for a recipe
+    with `training.use_gpu`. It changes no stage."""
     kernels: Literal["auto", "triton", "torch"] = "auto"
     """Kernels of the LoRA layers in training: `torch` is the library's; `triton` is the project's own, for GPUs only; `auto` is
     `torch` until the project's own kernel has been timed on a GPU."""
 
 
 class RunConfig(Section):
-    """A whole recipe."""
+    """A recipe of aria-ray: everything that one run is made from."""
 
     model: ModelConfig
+    """The base model."""
     hardware: HardwareConfig = HardwareConfig()
+    """The hardware that the recipe is for."""
     dataset: DatasetConfig
+    """The dataset."""
     training: TrainingConfig
+    """Training."""
     serving: ServingConfig = ServingConfig()
+    """The endpoint."""
     validation: ValidationConfig
+    """What is measured on the endpoint."""

@@ -1,12 +1,12 @@
-"""The Berkeley Function Calling Leaderboard (BFCL) against a live endpoint: questions and right answers that are not ours.
+"""The Berkeley Function Calling Leaderboard (BFCL) on a live endpoint: questions and right answers from outside the project.
 
-Questions and answers are the data files of the package `bfcl-eval`; its code and its dependencies are not used. They are put as
-the leaderboard puts them to models that take OpenAI's tools, with two differences: a parameter of type `any` has no type in
-the schema (there: string), and an answer without a call is right only if it is a text (there: also if it is empty, or a call
-that cannot be read, so that gibberish gets 100 % on irrelevance).
+Questions and answers are the data files of the package `bfcl-eval`; its code and dependencies are not used. Requests are those
+that the leaderboard sends to models with OpenAI's tools, with two differences. A parameter of type `any` has no type in the
+schema (leaderboard: string). An answer without a call is right only if it is text (leaderboard: also if it is empty or a call
+that cannot be parsed, so that gibberish gets 100 % on irrelevance).
 
 Four categories of one turn: `simple_python` (one function, one call), `multiple` (two to four functions, one call), `parallel`
-(one function, several calls), `irrelevance` (a function that cannot help: no call).
+(one function, several calls), `irrelevance` (no function helps, no call).
 """
 
 import asyncio
@@ -27,17 +27,18 @@ from aria_ray.versions import BFCL_EVAL
 
 IRRELEVANCE = "irrelevance"
 POSITIVE_CATEGORIES = ("simple_python", "multiple", "parallel")
-"""A call is expected."""
+"""Categories whose questions need a call."""
 CATEGORIES = (*POSITIVE_CATEGORIES, IRRELEVANCE)
 MAX_TOKENS = 256
+"""Token limit of an answer."""
 
 INSTALL = f"pip install --no-deps bfcl-eval=={BFCL_EVAL}"
-"""Without its dependencies: they pin numpy 1.26 and bring a dozen vendors' clients, and only the data files are read."""
+"""Command that installs the questions. Without dependencies, which pin numpy 1.26 and bring a dozen vendors' clients."""
 _FILE_PREFIX = "BFCL_v4_"
 _JSON_TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 _LANGUAGE_NOTE = " Note that the provided function is in Python 3 syntax."
 _FLOAT_NOTE = " This is a float type value."
-"""The leaderboard ends descriptions with these."""
+"""Sentences that the leaderboard adds to descriptions."""
 
 Outcome = Literal["correct", "wrong", "request_failed"]
 
@@ -50,29 +51,29 @@ class Question:
     category: str
     messages: tuple[dict[str, Any], ...]
     functions: tuple[dict[str, Any], ...]
-    """The functions' documents as they are in the data, with the leaderboard's own types."""
+    """The functions as documented in the data, with the leaderboard's own types."""
     tools: tuple[ToolDefinition, ...]
-    """The same, as OpenAI's tools."""
+    """The same functions as OpenAI's tools."""
     possible_answer: tuple[PossibleCall, ...]
-    """The calls that are right, see `bfcl_checker`; none in category irrelevance."""
+    """The right calls, see `checker`; none in category irrelevance."""
 
 
 @dataclass(frozen=True)
 class BfclResult:
-    """What became of one question."""
+    """Judgement of the answer to one question."""
 
     id: str
     category: str
     outcome: Outcome
     detail: str
-    """What is wrong, or why the request failed."""
+    """The problem with the answer, or why the request failed; empty where it is correct."""
     called: tuple[dict[str, Any], ...] = ()
-    """Name and arguments of each call, as the endpoint gave them: arguments are JSON text that need not be valid."""
+    """Name and arguments of each call as the endpoint sent them: arguments are JSON text that may be invalid."""
     answer: str = ""
 
 
 def read_questions(category: str, num: int) -> list[Question]:
-    """A random sample of `num` questions of a category, the same one each time; all of them where there are fewer.
+    """A random sample of `num` questions of a category, the same each time; all of them where there are fewer.
 
     Raises:
         DataError: the package bfcl-eval is not installed, holds other files, or has no such category.
@@ -89,10 +90,10 @@ def read_questions(category: str, num: int) -> list[Question]:
 
 
 def openai_tool(function: Mapping[str, Any]) -> ToolDefinition:
-    """A function's document as OpenAI's tool: JSON Schema types, no dots in its name, the leaderboard's notes.
+    """A documented function as OpenAI's tool: JSON Schema types, no dots in its name, the leaderboard's notes.
 
     Raises:
-        DataError: a parameter has a type that the leaderboard does not document.
+        DataError: a parameter has a type that the leaderboard does not define.
     """
     return {
         "type": "function",
@@ -107,7 +108,10 @@ def openai_tool(function: Mapping[str, Any]) -> ToolDefinition:
 async def run_bfcl(
     client: Client, questions: Sequence[Question], concurrency: int, on_case: Callable[[BfclResult], None]
 ) -> list[BfclResult]:
-    """Every question, `concurrency` at a time, in the order given, decoded greedily; `on_case` gets each result as it comes."""
+    """Ask every question, `concurrency` at a time, with greedy decoding.
+
+    Results are in the order of `questions`; `on_case` gets each as it arrives.
+    """
     free = asyncio.Semaphore(concurrency)
 
     async def one(question: Question) -> BfclResult:
@@ -124,7 +128,7 @@ async def run_bfcl(
 
 
 def judge(question: Question, message: Mapping[str, Any]) -> BfclResult:
-    """Whether an assistant message in OpenAI's shape answers a question rightly."""
+    """Judge an assistant message, in OpenAI's format, as the answer to a question."""
     items, text = message.get("tool_calls") or (), message.get("content") or ""
     if question.category == IRRELEVANCE:
         problem = _text_problem(text) if not items else f"{len(items)} calls, not 0"
@@ -141,27 +145,26 @@ def judge(question: Question, message: Mapping[str, Any]) -> BfclResult:
 
 
 def summarise(results: Sequence[BfclResult]) -> dict[str, dict[str, Any]]:
-    """Share of right answers by category, with its 95 % interval (Wilson), over the requests that did not fail.
+    """Share of right answers by category, over the requests that did not fail, with its 95 % interval (Wilson).
 
-    A share that cannot be told is None and has a `reason`: every request of the category failed, or it is irrelevance and no
-    question that needs a call was answered. A model that never calls is right on irrelevance each time, so that share says
-    nothing alone.
+    An unknown share is None and has a `reason`: every request of the category failed, or no question that needs a call was
+    answered beside irrelevance. A model that never calls is always right on irrelevance, so that share means nothing alone.
     """
     groups = {name: [result.outcome for result in results if result.category == name] for name in CATEGORIES}
     shares = {name: _share(outcomes) for name, outcomes in groups.items() if outcomes}
     if IRRELEVANCE in shares and not any(shares[name]["cases"] for name in POSITIVE_CATEGORIES if name in shares):
-        reason = "irrelevance alone says nothing, and no question that needs a call was answered"
+        reason = "no question that needs a call was answered, and irrelevance alone means nothing"
         shares[IRRELEVANCE] = {**shares[IRRELEVANCE], "value": None, "interval": None, "reason": reason}
     return shares
 
 
 def as_json(result: BfclResult) -> str:
-    """One line of a file of results."""
+    """A result as one line of JSON."""
     return json.dumps(asdict(result), ensure_ascii=False)
 
 
 def _data_folder() -> Path:
-    # Found, not imported: importing the package's modules makes folders and reads the settings of a dozen vendors' clients.
+    # Located, not imported: the package's modules create folders and read the settings of a dozen vendors' clients.
     spec = importlib.util.find_spec("bfcl_eval")
     if spec is None or not spec.submodule_search_locations:
         raise DataError("package bfcl_eval is not installed and has BFCL's questions", f"install it: {INSTALL}")
@@ -183,7 +186,7 @@ def _question(category: str, row: Mapping[str, Any], possible: Sequence[Possible
 
 
 def _json_schema(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter's document as JSON Schema, with all that is in it."""
+    """A documented parameter as JSON Schema, nested parameters included."""
     kind = document["type"]
     if kind not in PYTHON_TYPES:
         raise DataError(
@@ -213,7 +216,7 @@ def _calls_problem(question: Question, message: Mapping[str, Any]) -> str | None
 
 def _text_problem(text: str) -> str | None:
     if not text.strip():
-        return "neither a call nor a text"
+        return "neither a call nor text"
     marker = next((marker for marker in MARKERS if marker in text), None)
     return None if marker is None else f"{marker} in the text"
 

@@ -37,7 +37,7 @@ class CaseResult:
     difficulty: int
     outcome: Outcome
     compliant: bool | None
-    """Whether tools are called exactly when the reference calls any, each listed and with valid arguments; None if unanswered."""
+    """Whether tools are called exactly when the reference calls any, all listed, with valid arguments; None if unanswered."""
     expects_call: bool
     expects_question: bool
     """Whether the request lacks a value that has no default, so that the assistant has to ask for it."""

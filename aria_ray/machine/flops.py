@@ -1,8 +1,8 @@
-"""Floating-point operations that a LoRA training step needs, from the shape of the model and what the step computes.
+"""Floating-point operations of a LoRA training step, from the shape of the model and the work of the step.
 
-Counted is what the mathematics asks for, however it is computed: nothing recomputed, no masked pair, no padding. Divided by the
-time of the step and the peak of the machine that is the model FLOP utilisation of PaLM (arXiv 2204.02311, appendix B). A
-multiplication and an addition are two operations; matrix products only, as there.
+The count is what the mathematics needs, however it is computed: no recomputation, no masked pairs, no padding. Divided by the
+time of the step and the peak of the machine, it gives the model FLOP utilisation of PaLM (arXiv 2204.02311, appendix B). As
+there, only matrix products count, and a multiplication and an addition are two operations.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class LlamaShape:
-    """The sizes of a Llama that its matrix products depend on."""
+    """Sizes of a Llama that its matrix products depend on."""
 
     num_layers: int
     hidden_size: int
@@ -24,7 +24,7 @@ class LlamaShape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
-        """From a model's `config.json` in Hugging Face layout."""
+        """The shape given by a model's `config.json` in Hugging Face layout."""
         hidden, heads = config["hidden_size"], config["num_attention_heads"]
         return cls(
             num_layers=config["num_hidden_layers"],
@@ -38,7 +38,7 @@ class LlamaShape:
 
     @property
     def linear_layers(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs of each linear layer of one block, by name."""
+        """Number of inputs and outputs of each linear layer of one block, by name."""
         hidden, queries = self.hidden_size, self.num_heads * self.head_size
         keys = self.num_key_value_heads * self.head_size
         return {
@@ -61,15 +61,15 @@ def lora_step_flops(
     num_attention_pairs: int,
     num_supervised: int,
 ) -> int:
-    """Operations of one forward and backward pass with a LoRA adapter of that rank on the linear layers named.
+    """Operations of one forward and backward pass with a LoRA adapter of `rank` on the `target_modules`.
 
-    `num_attention_pairs` are the pairs of tokens that the attention mask allows, of one head; `num_supervised` the positions
-    that the output head sees.
+    `num_attention_pairs` is the number of token pairs that the attention mask allows, for one head; `num_supervised` the number
+    of positions that the output head computes.
 
-    - Frozen linear layers of N weights: 2N per token forward and 2N for the gradient of their inputs; the 2N for that of the
-      weights (6N in all: arXiv 2001.08361, section 2.1) are not needed. The first block's inputs count as well, which is right
-      where embeddings are trained.
-    - LoRA factors (arXiv 2106.09685), rank x (inputs + outputs) weights: 6 per weight and token, as they are trained.
+    - Frozen linear layers of N weights: 2N per token forward and 2N for the gradient of their inputs. The 2N for the gradient
+      of the weights (6N in all: arXiv 2001.08361, section 2.1) are not needed. The inputs of the first block count too, which
+      is right because embeddings are trained.
+    - LoRA factors (arXiv 2106.09685), rank x (inputs + outputs) weights: 6 per weight and token, because they are trained.
     - Attention: scores and weighted values, 4 x head size per pair and head forward and twice that backward.
     - Output head, frozen: 2 per weight and supervised position forward and 2 for the gradient of its inputs.
     """

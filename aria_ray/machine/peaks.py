@@ -1,7 +1,7 @@
-"""What this machine's processor can do at most: measured, as nobody publishes it for the few cores that one has.
+"""Measured peaks of this machine's processor: no vendor publishes them for a given number of cores.
 
-`python -m aria_ray.machine.peaks THREADS` prints it as JSON: a process of its own, for the sake of the thread pools' size.
-Run it while nothing else runs.
+`python -m aria_ray.machine.peaks THREADS` prints them as JSON. `measure_peaks` runs that as a
+process, so that the number of threads stays as it is in the caller. Measure while the machine is idle.
 """
 
 import json
@@ -13,48 +13,48 @@ from dataclasses import asdict, dataclass
 from aria_ray.errors import AriaError
 
 GEMM_SIZES = ((768, 576, 1536), (768, 1536, 576), (2048, 2048, 2048))
-"""Rows, inner size and columns: the largest products of a step of 768 tokens of a small Llama, and one for any machine."""
+"""Rows, inner size and columns of the products: the largest ones in a small Llama's step of 768 tokens, and a larger one."""
 GEMM_REPEATS = 20
 COPY_BYTES = 256 * 2**20
-"""Far more than any cache holds."""
+"""Size of the copy, far larger than any cache."""
 COPY_REPEATS = 8
 TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """The best of several tries, in float32, with so many threads."""
+    """The best of several measurements in float32, with that many threads."""
 
     threads: int
     gemm_flops_per_s: float
-    """Of matrix products; a multiplication and an addition are two operations."""
+    """Peak of matrix products. A multiplication and an addition are two operations."""
     copy_bytes_per_s: float
-    """Bytes read and bytes written by a copy from memory to memory, together (as STREAM counts them)."""
+    """Bytes read plus bytes written by a copy from memory to memory, as STREAM counts them."""
 
 
 def measure_peaks(threads: int) -> Peaks:
-    """The peaks by a process of its own; takes seconds.
+    """Measure the peaks in a separate process, which takes seconds.
 
     Raises:
-        AriaError: that process failed, or took longer than `TIMEOUT_S`.
+        AriaError: the process failed, or took longer than `TIMEOUT_S`.
     """
     command = [sys.executable, "-m", "aria_ray.machine.peaks", str(threads)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
     except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
+        reason = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
     except subprocess.TimeoutExpired:
-        said = f"not done after {TIMEOUT_S} s"
+        reason = f"not done after {TIMEOUT_S} s"
     else:
         return Peaks(**json.loads(done.stdout.splitlines()[-1]))
     raise AriaError(
-        f"this machine's peaks could not be measured ({said})", f"`python -m aria_ray.machine.peaks {threads}` shows why"
+        f"this machine's peaks could not be measured ({reason})", f"`python -m aria_ray.machine.peaks {threads}` shows why"
     )
 
 
 def gemm_flops_per_s(threads: int) -> float:
     """The most float32 operations per second that matrix products reach in this process."""
-    import torch  # seconds to import: only where it is really measured
+    import torch  # takes seconds to import, so only for a measurement
 
     torch.set_num_threads(threads)
     best = 0.0
@@ -69,7 +69,7 @@ def gemm_flops_per_s(threads: int) -> float:
 
 
 def copy_bytes_per_s(threads: int) -> float:
-    """The most bytes per second, read and written, that a copy reaches in this process."""
+    """The most bytes per second, read plus written, that a copy reaches in this process."""
     import torch
 
     torch.set_num_threads(threads)
@@ -84,7 +84,7 @@ def copy_bytes_per_s(threads: int) -> float:
 
 
 def main() -> None:
-    """Measure with as many threads as the first argument says, and print the result."""
+    """Measure with the number of threads in the first argument, and print the result as JSON."""
     threads = int(sys.argv[1])
     peaks = Peaks(threads, gemm_flops_per_s(threads), copy_bytes_per_s(threads))
     sys.stdout.write(json.dumps(asdict(peaks)) + "\n")

@@ -1,7 +1,7 @@
-"""What the accelerators are, as their vendors say, each figure with its source; and the processor at hand, measured.
+"""Specifications of accelerators as their vendors publish them, each figure with its source; and this machine's processor.
 
-A compute unit (CU) is AMD's name for what NVIDIA calls a streaming multiprocessor, a wavefront for a warp, LDS for shared
-memory. Peaks are of dense matrix products; NVIDIA's data sheets print twice as much, for 2:4 sparse ones.
+AMD's compute unit (CU) is NVIDIA's streaming multiprocessor, a wavefront is a warp, LDS is shared memory. Peaks are those of
+dense matrix products; NVIDIA's data sheets print twice as much, for 2:4 sparse ones.
 """
 
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ NOT_FOUND, NOT_THERE = "no source found", "no such part"
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One device. What it does not have, or nobody was found to say, is None; `sources` says which of the two."""
+    """One device. A figure is None where the device has no such part or no source was found; `sources` says which."""
 
     name: str
     kind: Literal["gpu", "cpu"]
     target: str | None
-    """What compilers call it: gfx942, sm_90."""
+    """Name of the architecture for compilers: gfx942, sm_90."""
     compute_units: int
     stream_processors: int | None
     xcds: int | None
@@ -43,27 +43,27 @@ class Accelerator:
     vgprs_per_simd_lane: int | None
     """32-bit registers of a lane of a SIMD unit, shared by the wavefronts that it holds."""
     memory_gb: float
-    """As the vendor prints it."""
+    """Memory as the vendor prints it, in GB."""
     memory_bytes_per_s: float
     memory_channels: int | None
     memory_bus_bits: int | None
     memory_transfers_per_s: float | None
-    """Of each data line of the bus."""
+    """Transfers per second on each data line of the bus."""
     l2_bytes: int | None
     infinity_cache_bytes: int | None
     clock_hz: float | None
-    """The one that the matrix peaks are given at."""
+    """Clock that the matrix peaks are stated for."""
     flops_per_clock_per_cu: Mapping[str, int]
-    """Of matrix instructions, by type."""
+    """Operations of matrix instructions, by type of the factors."""
     peak_flops_per_s: Mapping[str, float]
-    """By type of the factors: bf16, fp16, fp8, tf32, fp32, fp64."""
+    """Peaks of dense matrix products, by type of the factors: bf16, fp16, fp8, tf32, fp32, fp64."""
     tdp_w: float | None
     sources: Mapping[str, str]
-    """By field."""
+    """Source of each figure, by field name."""
 
     @property
     def memory_bytes(self) -> float:
-        """The vendor's gigabytes taken as 10^9, the smaller reading: drivers show up to 7 % more."""
+        """Memory in bytes. A vendor's GB is taken as 10^9 bytes, the smaller reading: drivers show up to 7 % more."""
         return self.memory_gb * 1e9
 
 
@@ -119,7 +119,7 @@ MI300X = Accelerator(
     },
 )
 
-# The compute dies of the MI300X with other memory.
+# The MI325X has the compute dies of the MI300X with other memory.
 MI325X = replace(
     MI300X,
     name="MI325X",
@@ -193,7 +193,7 @@ H100 = Accelerator(
     },
 )
 
-# The chip of the H100 with other memory.
+# The H200 has the chip of the H100 with other memory.
 H200 = replace(
     H100,
     name="H200",
@@ -216,10 +216,10 @@ ACCELERATORS: Mapping[str, Accelerator] = {each.name.lower(): each for each in (
 
 
 def accelerator(name: str) -> Accelerator:
-    """The accelerator of that name, in any case.
+    """The accelerator with a name, in upper or lower case.
 
     Raises:
-        AriaError: there is none.
+        AriaError: no accelerator has that name.
     """
     try:
         return ACCELERATORS[name.lower()]
@@ -230,7 +230,7 @@ def accelerator(name: str) -> Accelerator:
 
 
 def measured_cpu(peaks: Peaks, *, num_workers: int = 1) -> Accelerator:
-    """The processor at hand, as `machine.peaks` measured it with so many threads, with a worker's part of the memory."""
+    """This machine's processor with its measured peaks, and one of `num_workers` equal parts of its memory."""
     measured = f"measured on this machine with {peaks.threads} threads (aria_ray.machine.peaks)"
     unknown = dict.fromkeys(Accelerator.__dataclass_fields__, "not measured")
     return Accelerator(

@@ -1,7 +1,8 @@
-"""What training and serving hold in memory at their peak, by part, from the sizes alone.
+"""Peak memory of training and serving by part, computed from sizes alone.
 
-Reckoned as this project computes: one packed row at a time, base weights in the model's type, adapter and optimizer in float32,
-logits of 256 positions at a time. Left out, and unmeasured on GPUs: the driver's context, libraries' workspaces, fragments.
+The parts are those of this project's own training: one packed row at a time, base weights in the model's type, adapter and
+optimizer in float32, logits of `LOGIT_ROWS` positions at a time. Left out, and unmeasured on GPUs: the driver's context, the
+workspaces of libraries, fragmentation.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,42 +16,42 @@ from aria_ray.planning.model_sizes import ModelSize
 GIB = 2**30
 TYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 LOGIT_ROWS = 256
-"""Positions whose logits are there at a time (`training.loop`)."""
+"""Supervised positions whose logits training holds at a time: 50 MB of them with a vocabulary of 49,000 tokens."""
 GATHERED_LAYERS = 2
-"""Decoder layers that FSDP2 has whole at a time: the one at work, and the next one, which it fetches meanwhile."""
+"""Decoder layers that FSDP2 gathers at a time: the current one, and the next one, which it prefetches."""
 UTILIZATION = 0.9
-"""Share of a GPU's memory that the engine takes (`gpu_memory_utilization` in the Serve files)."""
+"""Share of a GPU's memory that the engine uses (`gpu_memory_utilization` in the Serve files)."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device, by part, and how many there are."""
+    """Memory of one device in bytes: the parts that are needed, and the capacity."""
 
     part_bytes: Mapping[str, float]
     capacity_bytes: float
 
     @property
     def total_bytes(self) -> float:
-        """Of all parts."""
+        """Sum of all parts."""
         return sum(self.part_bytes.values())
 
     @property
     def free_bytes(self) -> float:
-        """What is left; below zero what is missing."""
+        """Capacity minus the sum of the parts; negative where memory is missing."""
         return self.capacity_bytes - self.total_bytes
 
     @property
     def fits(self) -> bool:
-        """Whether the parts fit."""
+        """Whether the parts fit into the capacity."""
         return self.free_bytes >= 0
 
 
 @dataclass(frozen=True)
 class TrainingWork:
-    """What one worker trains on, and how."""
+    """Sizes of one worker's training that its memory depends on."""
 
     row_tokens: int
-    """Of the longest packed row."""
+    """Tokens of the longest packed row."""
     dtype: str
     rank: int
     target_modules: Collection[str]
@@ -60,12 +61,12 @@ class TrainingWork:
 
 
 def lora_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -> Memory:
-    """Training a LoRA adapter: the base weights frozen, and 16 bytes for each parameter of the adapter.
+    """Memory of training a LoRA adapter: frozen base weights, and 16 bytes for each parameter of the adapter.
 
-    PEFT keeps an adapter in float32 whatever the base is in; it has a gradient and two averages (AdamW, arXiv 1711.05101) of
-    the same type. DDP has all of it on every worker, and the gradients once more as one flat tensor to sum over the workers.
-    FSDP2 has a part of each decoder layer, adapter included, on every worker (the optimizer's part as in ZeRO, arXiv
-    1910.02054), embeddings and head whole, and two layers gathered.
+    PEFT keeps an adapter in float32 whatever the type of the base model. Each parameter has a gradient and two averages (AdamW,
+    arXiv 1711.05101) of the same type. With DDP every worker holds everything, and the gradients a second time as one flat
+    tensor that is summed over the workers. With FSDP2 every worker holds its part of each decoder layer, adapter and optimizer
+    included (as in ZeRO, arXiv 1910.02054), all of embeddings and head, and two gathered layers.
     """
     size = TYPE_BYTES[work.dtype]
     adapter = 4 * model.adapter_weights(work.rank, work.target_modules)
@@ -85,11 +86,11 @@ def lora_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -
 
 
 def full_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -> Memory:
-    """Training every weight with AdamW on one device: 16 bytes for each, and the rows' activations.
+    """Memory of training every weight with AdamW on one device: 16 bytes or more for each weight, and the row's activations.
 
-    In float32 these are weight, gradient and two averages, and the gradients once more as one flat tensor, as for LoRA. In
-    bfloat16 the usual mixed precision: weight and gradient in 16 bits, a copy of the weight and two averages in 32 (ZeRO,
-    arXiv 1910.02054, section 3.1). The project's own baseline keeps the averages in the model's type: half of that.
+    In float32: weight, gradient and two averages, and the gradients a second time as one flat tensor, as for LoRA. In bfloat16
+    the usual mixed precision: weight and gradient in 16 bits, a copy of the weight and two averages in 32 bits (ZeRO, arXiv
+    1910.02054, section 3.1). The project's own baseline keeps the averages in the model's type and has no copy: half of that.
     """
     size = TYPE_BYTES[work.dtype]
     number = model.num_parameters
@@ -105,11 +106,12 @@ def full_training(model: ModelSize, work: TrainingWork, capacity_bytes: float) -
 
 
 def lora_layer_bytes(model: ModelSize, work: TrainingWork) -> float:
-    """Bytes that one decoder layer keeps of each token for the backward pass, with a LoRA adapter.
+    """Bytes per token that one decoder layer with a LoRA adapter keeps for the backward pass.
 
-    Inputs of the norms and of the linear layers, queries, keys, values and their result, and three tensors of the MLP; the
-    norms' inputs always in float32. With the torch kernels in bfloat16, which are PEFT's own, each adapted layer has a float32
-    copy of its input and of the low-rank product; with Triton's the product alone, in bfloat16; in float32 neither.
+    These are the inputs of the norms (always float32) and of the linear layers, queries, keys, values, the result of attention,
+    and three tensors of the MLP. In bfloat16 with the torch kernels, which are PEFT's own, each adapted layer also keeps
+    float32 copies of its input and of the low-rank product; with the Triton kernels it keeps the product alone, in bfloat16.
+    In float32 it keeps neither.
     """
     shape, size = model.shape, TYPE_BYTES[work.dtype]
     layers, targets = shape.linear_layers, set(work.target_modules)
@@ -126,9 +128,9 @@ def lora_layer_bytes(model: ModelSize, work: TrainingWork) -> float:
 
 
 def full_layer_bytes(model: ModelSize, work: TrainingWork) -> float:
-    """Bytes that one decoder layer keeps of each token for the backward pass, when every weight is trained.
+    """Bytes per token that one decoder layer keeps for the backward pass when every weight is trained.
 
-    As for LoRA in float32, with the norms' results before their weights; the inputs of the norms always in float32.
+    As with LoRA in float32, and also the norms' results before their weights. The inputs of the norms are always float32.
     """
     shape, size = model.shape, TYPE_BYTES[work.dtype]
     queries, keys = shape.linear_layers["q_proj"][1], shape.linear_layers["k_proj"][1]
@@ -141,36 +143,36 @@ def _without_empty(parts: Mapping[str, float], capacity_bytes: float) -> Memory:
 
 
 def _activations(model: ModelSize, work: TrainingWork, layer_bytes: float) -> float:
-    """Of a row: every layer's, all of which is kept, and the last norm's input."""
+    """Bytes of a row's activations: those that every layer keeps, and the input of the last norm."""
     return work.row_tokens * (model.shape.num_layers * layer_bytes + 4 * model.shape.hidden_size)
 
 
 def _logits(model: ModelSize, work: TrainingWork) -> float:
-    """Of one chunk of positions, backward: log-probabilities and two gradients in float32, and one in the model's type."""
+    """Bytes of one chunk in the backward pass: log-probabilities and two gradients in float32, one in the model's type."""
     size = TYPE_BYTES[work.dtype]
     rows = min(LOGIT_ROWS, work.row_tokens)
     return float(rows * model.shape.vocabulary_size * (12 + (size if size < 4 else 0)))
 
 
 def serving_weight_bytes(model: ModelSize, precision: Precision) -> float:
-    """Of linear layers, embedding and output head, and norms, which stay in the head's type."""
+    """Bytes of all weights; embedding, output head and norms are in the head's type."""
     rest = model.num_parameters - model.linear_weights
     return float(model.linear_weights * precision.linear_bytes + rest * precision.head_bytes)
 
 
 def kv_bytes_per_token(model: ModelSize, precision: Precision) -> int:
-    """Keys and values of one token in all layers."""
+    """Bytes of the keys and values of one token in all layers."""
     return model.kv_values_per_token * precision.kv_bytes
 
 
 def serving(
     model: ModelSize, precision: Precision, *, streams: int, context_tokens: int, batched_tokens: int, capacity_bytes: float
 ) -> Memory:
-    """One engine with so many streams, each at its longest.
+    """Memory of one engine that serves `streams` streams of `context_tokens` each.
 
-    `batched_tokens` are the most that one step computes (vLLM's `max_num_batched_tokens`): their residual stream, and gate and
-    up of one MLP, in the head's type, are the reserve, with the logits of every stream in float32. `capacity_bytes` is what the
-    engine may take of the device.
+    The activation reserve is for `batched_tokens`, the most that one step computes (vLLM's `max_num_batched_tokens`): their
+    residual stream and the gate and up products of one MLP, in the head's type, and the logits of every stream in float32.
+    `capacity_bytes` is the part of the device's memory that the engine may use.
 
     Raises:
         AriaError: a number is below one.
@@ -191,6 +193,6 @@ def serving(
 
 
 def most_streams(model: ModelSize, precision: Precision, *, context_tokens: float, capacity_bytes: float) -> int:
-    """Streams of that mean context whose keys and values fit beside the weights; 0 if the weights alone do not."""
+    """Number of streams of a mean context whose keys and values fit beside the weights; 0 if the weights alone do not fit."""
     left = capacity_bytes - serving_weight_bytes(model, precision)
     return max(0, int(left / (context_tokens * kv_bytes_per_token(model, precision))))

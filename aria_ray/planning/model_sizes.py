@@ -1,6 +1,6 @@
-"""How large a base model is, without its weights: from its `config.json`, or for well-known ones from a table.
+"""Sizes of a base model without its weights: from its `config.json`, or from a table of well-known models.
 
-Nothing is downloaded and no library of models is imported.
+Nothing is downloaded, and no model library is imported.
 """
 
 import json
@@ -18,7 +18,7 @@ Size = Annotated[int, Field(strict=True, gt=0, le=10**7)]
 
 
 class LlamaConfig(BaseModel):
-    """What a plan needs of a Llama's `config.json`; all else in it is passed over."""
+    """The fields of a Llama's `config.json` that a plan needs; others are ignored."""
 
     model_type: Literal["llama"] = "llama"
     num_hidden_layers: Size
@@ -42,46 +42,46 @@ class LlamaConfig(BaseModel):
 
 @dataclass(frozen=True)
 class ModelSize:
-    """A Llama's parameters, counted by what is done with them."""
+    """Parameter counts of a Llama, by the use of the parameters."""
 
     name: str
     shape: LlamaShape
     tied: bool
-    """Whether the output head is the embedding."""
+    """Whether the output head shares the weights of the embedding."""
 
     @property
     def layer_weights(self) -> int:
-        """Of the linear layers of one block."""
+        """Weights of the linear layers of one block."""
         return sum(inputs * outputs for inputs, outputs in self.shape.linear_layers.values())
 
     @property
     def linear_weights(self) -> int:
-        """Of the linear layers of all blocks."""
+        """Weights of the linear layers of all blocks."""
         return self.shape.num_layers * self.layer_weights
 
     @property
     def head_weights(self) -> int:
-        """Of the output head; the embedding has as many."""
+        """Weights of the output head; the embedding has as many."""
         return self.shape.vocabulary_size * self.shape.hidden_size
 
     @property
     def table_weights(self) -> int:
-        """Of embedding and output head together."""
+        """Weights of embedding and output head together."""
         return self.head_weights * (1 if self.tied else 2)
 
     @property
     def num_parameters(self) -> int:
-        """All of them, with two norms in each block and one at the end."""
+        """All parameters, with two norms in each block and one at the end."""
         norms = (2 * self.shape.num_layers + 1) * self.shape.hidden_size
         return self.linear_weights + self.table_weights + norms
 
     @property
     def kv_values_per_token(self) -> int:
-        """Numbers that the cache of keys and values holds for each token."""
+        """Number of values that the key-value cache holds per token."""
         return 2 * self.shape.num_layers * self.shape.num_key_value_heads * self.shape.head_size
 
     def adapter_weights(self, rank: int, target_modules: Collection[str]) -> int:
-        """Of a LoRA adapter: rank x (inputs + outputs) for each linear layer named (arXiv 2106.09685)."""
+        """Weights of a LoRA adapter: rank x (inputs + outputs) for each target layer (arXiv 2106.09685)."""
         layers = self.shape.linear_layers
         return self.shape.num_layers * sum(rank * sum(layers[name]) for name in target_modules)
 
@@ -112,15 +112,15 @@ _KNOWN: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("meta-llama/Llama-3.1-70B", "meta-llama/Llama-3.1-70B-Instruct"), _LLAMA_70B),
     "meta-llama/Llama-3.3-70B-Instruct": _LLAMA_70B,
 }
-"""By `model.source`: what matters of the config.json that each is published with."""
+"""Sizes by `model.source`, from the config.json that each model is published with."""
 
 
 def model_size(source: str) -> ModelSize:
     """The size of a recipe's `model.source`.
 
     Raises:
-        ConfigError: it is neither a directory, nor known, nor in the Hub's cache on this machine; or its config.json is not
-            that of a Llama.
+        ConfigError: the source is no directory, not in the table and not in the Hub's cache on this machine; or its
+            config.json is not that of a Llama.
     """
     if source in _KNOWN:
         return _size(source, _KNOWN[source])
@@ -139,7 +139,7 @@ def _in_directory(source: str) -> Path | None:
     try:
         path = Path(source).expanduser() / "config.json"
         return path if path.is_file() else None
-    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be read; a home that nobody has
+    except (OSError, RuntimeError) as error:  # a name that is too long, a folder without permission, an unknown user's home
         raise ConfigError(
             f"model.source '{source[:80]}' must be a path or a Hub id ({str(error)[:80]})", "give another"
         ) from None

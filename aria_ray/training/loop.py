@@ -12,14 +12,13 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from aria_ray.errors import TrainingError
+from aria_ray.planning.memory import LOGIT_ROWS
 from aria_ray.training.batch import Pack, halves
 from aria_ray.training.curriculum import Evaluation
 from aria_ray.training.model import hidden_states, logits, trainable_parameters
 from aria_ray.training.worker_args import SumOverWorkers
 
 MAX_GRADIENT_NORM = 1.0
-LOGIT_ROWS = 256
-"""Supervised positions whose logits are held at a time: 50 MB of them with 49,000 tokens in the vocabulary."""
 
 
 def supervised_states(model: nn.Module, pack: Pack) -> Tensor:

@@ -13,6 +13,7 @@ from aria_ray.machine.roofline import PRECISIONS
 from aria_ray.machine.specs import H100, MI300X
 from aria_ray.planning.memory import (
     GIB,
+    LOGIT_ROWS,
     TrainingWork,
     full_layer_bytes,
     full_training,
@@ -24,7 +25,6 @@ from aria_ray.planning.memory import (
     serving_weight_bytes,
 )
 from aria_ray.planning.model_sizes import ModelSize, model_size
-from aria_ray.training.loop import LOGIT_ROWS
 from aria_ray.training.lora import MergedLoraLinear
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

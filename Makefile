@@ -13,7 +13,7 @@ LOCK_OPTIONS ?= --upgrade
 # No model hub is needed: the base model of the laptop recipe comes as a package.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: run test unit lint format lock clean
+.PHONY: run test unit lint format docs lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
@@ -33,6 +33,9 @@ lint: .venv/installed
 format: .venv/installed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+docs: .venv/installed ## the site, into docs/_build/html; a broken link or a page in no table of contents fails
+	.venv/bin/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --builder html docs docs/_build/html
 
 # The libraries are compiled here, once: dozens of Ray's processes import them, and where PYTHONDONTWRITEBYTECODE is set, as
 # containers do, each would compile them anew (vLLM: 30 s against 10 s).

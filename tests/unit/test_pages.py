@@ -1,0 +1,113 @@
+"""What README and docs/ say of commands, settings, paths, modules and imports is so."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from pages import code_blocks, inline_code
+
+from aria_ray.cli import app
+from aria_ray.config import RunConfig, load_config
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+COMMANDS = typer.main.get_command(app)
+TAKES_A_RECIPE = {"run", "generate", "train", "serve", "validate", "report", "plan", "doctor", "config"}
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in (".git", ".venv")}
+RUN_FOLDERS = {"dataset", "training", "validation"}
+"""Folders of a run directory, which are none of the repository."""
+SETTING = re.compile(rf"(?:{'|'.join(RunConfig.model_fields)})\.[a-z_]+(?:\.[a-z_]+)*(?==|$)")
+
+
+def command_lines(page):
+    """Each `aria` command line of a page, as its words: whole ones in code blocks, and those in backticks."""
+    lines = [line for block in code_blocks(page) for line in block.replace("\\\n", " ").splitlines()]
+    for line in [*lines, *(code for code in inline_code(page) if "[" not in code.split("'")[0])]:
+        found = re.search(r"(?:^|\s)(?:\.venv/bin/)?(?:aria|python -m aria_ray)\s+([a-z].*)", line)
+        if found:
+            yield shlex.split(found.group(1).split(" > ")[0], comments=True)
+
+
+def each(kind):
+    """A parameter for every thing of a kind on every page."""
+    return [pytest.param(found, id=f"{page.name}: {found}") for page in PAGES for found in dict.fromkeys(kind(page))]
+
+
+def paths(page):
+    """What stands in backticks and looks like a path of the repository."""
+    for code in inline_code(page):
+        first = code.split("/")[0]
+        if "/" in code and first in FOLDERS - RUN_FOLDERS and re.fullmatch(r"[\w./-]+", code) and "_build" not in code:
+            yield code
+
+
+def settings(page):
+    """What stands in backticks and looks like a setting of a recipe."""
+    for code in inline_code(page):
+        if SETTING.match(code):
+            yield SETTING.match(code).group()
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=" ".join(words)) for page in PAGES for words in command_lines(page)])
+def test_command_lines_parse(words):
+    name, rest = words[0], words[1:]
+    assert name in COMMANDS.commands, f"aria has no command {name}"
+    context = COMMANDS.commands[name].make_context(name, list(rest), resilient_parsing=False)
+    if name in TAKES_A_RECIPE:
+        given = list(context.params["arguments"] or ())
+        recipe = given.pop(0) if given and "=" not in given[0] else "laptop"
+        if not (recipe.endswith(".yaml") or recipe.isupper()):  # a file of the reader's, or a word for any recipe
+            load_config(recipe, [each.replace("=N", "=1").replace("=PORT", "=8001") for each in given])
+
+
+def test_the_pages_have_command_lines():
+    assert len({words[0] for page in PAGES for words in command_lines(page)}) >= 10
+
+
+@pytest.mark.parametrize("path", each(paths))
+def test_paths_exist(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("name", each(settings))
+def test_settings_exist(name):
+    fields = RunConfig.model_fields
+    for part in name.split("."):
+        assert part in fields, f"{name} is no setting"
+        fields = getattr(fields[part].annotation, "model_fields", {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page):
+    targets = re.findall(r"^([\w./]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    lines = [line for block in code_blocks(page) for line in block.splitlines()] + inline_code(page)
+    asked = [line.split()[1] for line in lines if re.match(r"make [a-z]", line)]
+    assert set(asked) <= set(targets)
+
+
+def test_the_commands_table_of_the_readme_has_every_command():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in COMMANDS.commands:
+        assert f"`aria {name}" in readme, f"README's table has no aria {name}"
+
+
+def test_the_python_example_of_the_readme_is_python():
+    (example,) = code_blocks(ROOT / "README.md", "python")
+    ast.parse(example)
+
+
+def test_the_diagram_of_imports_is_that_of_the_architecture_test():
+    """LAYERS is read, not imported: two test modules of one name would be two modules."""
+    tree = ast.parse((ROOT / "tests/unit/test_architecture.py").read_text(encoding="utf-8"))
+    (layers,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LAYERS"
+    )
+    wanted = "\n".join("  ".join(sorted(names)) for names in layers)
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    shown = re.search(r"^<!-- the rows are `LAYERS`[^\n]*\n```\n(.*?)\n```", text, re.MULTILINE | re.DOTALL).group(1)
+    assert shown == wanted, f"put these rows into docs/architecture.md:\n{wanted}"

@@ -1,15 +1,17 @@
-"""`aria chat`: talk to an endpoint in the terminal; thought, call, the tool's result and answer show as they come.
+"""`aria chat`: talk to an endpoint in the terminal. Thought, call, tool result and answer show as they arrive.
 
-Tools are really run here: built-in ones by name, and the typed functions of a module of the user's own. Those of a JSON file
-are only described, so the person at the terminal says what they return.
+Calls are executed here: built-in tools by name, and the typed functions of the user's module. A tool from a JSON file has only
+a description, so the person at the terminal types what it returns.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import openai
+from openai.types.chat import ChatCompletionChunk
 from rich.console import Console
 
 from aria_ray import grammar
@@ -20,12 +22,16 @@ from aria_ray.tools import TOOLS, ToolResult, execute, schema_problem, tool_defi
 from aria_ray.tools.execution import ERROR_PREFIX
 
 DEFAULT_TOOLS = ("percent_of", "divide", "count_letter", "days_between", "convert_units")
-"""As many as the model saw at a time in training, and of all kinds."""
+"""One tool of every category; training shows a model about as many at a time."""
 MAX_ROUNDS = 6
-"""Calls, results and calls again within one request, before the model is stopped."""
+"""Rounds of calls and results within one request, after which the model is stopped."""
 MAX_TOKENS = 256
+"""Tokens of one assistant turn, thought included."""
 TIMEOUT_S = 120.0
-HELP = "/tools lists the tools, /reset forgets the conversation, /quit ends it (so does Ctrl-D); Ctrl-C stops an answer"
+"""Seconds to wait for a connection, and for each piece of an answer."""
+NO_KEY = "EMPTY"
+"""Sent where the endpoint asks for no key, because the client library refuses to send none (vLLM's convention)."""
+HELP = "/tools lists the tools, /reset forgets the conversation, /quit or Ctrl-D ends it; Ctrl-C stops an answer"
 
 Ask = Callable[[str], str]
 """Read one line from the person, after a prompt."""
@@ -33,19 +39,20 @@ Ask = Callable[[str], str]
 
 @dataclass
 class Chat:
-    """One conversation with an endpoint. `names` are the tools' real names by the model's, empty for one only described."""
+    """One conversation with an endpoint."""
 
-    http: httpx.Client
+    client: openai.OpenAI
     model: str
     tools: list[grammar.ToolDefinition]
     names: dict[str, str]
+    """Each tool's name for `tools.execute` by its name in `tools`; empty where a tool cannot be executed."""
     console: Console
     ask: Ask
     messages: list[grammar.Message] = field(default_factory=list)
 
     def loop(self) -> None:
         """Read and answer until the end of the input."""
-        self.console.print(f"{self.model} at {self.http.base_url} with {', '.join(self.names)}. {HELP}", style="dim")
+        self.console.print(f"{self.model} at {self.client.base_url} with {', '.join(self.names)}. {HELP}", style="dim")
         while True:
             try:
                 said = self.ask("> ").strip()
@@ -72,7 +79,7 @@ class Chat:
             self.console.print(HELP, style="dim")
 
     def _answer(self, said: str) -> None:
-        """One request, with its calls; one that fails leaves the conversation as it was."""
+        """Answer one request, with its calls. A request that fails leaves the conversation as it was."""
         before = len(self.messages)
         self.messages.append({"role": "user", "content": said})
         try:
@@ -86,59 +93,54 @@ class Chat:
         except (KeyboardInterrupt, EOFError):
             del self.messages[before:]
             self.console.print("\nstopped; this request is forgotten", style="yellow")
-        except (ServingError, httpx.HTTPError, ValueError) as error:
+        except (ServingError, openai.OpenAIError, ValueError) as error:
             del self.messages[before:]
-            reason = str(error) or type(error).__name__
-            self._show(f"\n{reason}; this request is forgotten", "red")
+            self._show(f"\n{_reason(error)}; this request is forgotten", "red")
 
     def _say(self) -> grammar.Message:
-        """Stream one assistant turn to the terminal; the message to keep."""
+        """Stream one assistant turn to the terminal. Returns the message to keep."""
         streamed = grammar.StreamedMessage()
         thinking = False
-        for event in self._events():
-            delta = streamed.add(event)
-            if delta.get("reasoning"):
-                self._show(delta["reasoning"], "dim italic", end="")
-                thinking = True
-            if delta.get("content"):
-                if thinking:
-                    self.console.print()
-                    thinking = False
-                self._show(delta["content"], end="")
+        with self._request() as chunks:  # left by Ctrl-C it closes the connection, and the endpoint stops generating
+            for chunk in chunks:
+                delta = streamed.add_chunk(chunk.to_dict())
+                if delta.get("reasoning"):
+                    self._show(delta["reasoning"], "dim italic", end="")
+                    thinking = True
+                if delta.get("content"):
+                    if thinking:
+                        self.console.print()
+                        thinking = False
+                    self._show(delta["content"], end="")
         self.console.print()
-        if not streamed.is_complete:
+        if streamed.finish_reason is None:
             raise ServingError("the answer was cut off")
         if streamed.finish_reason == "length":
             self.console.print(f"cut at {MAX_TOKENS} tokens", style="yellow")
         message = streamed.message()
-        # Endpoints take the thought of an earlier turn under this name; where they do not know it they leave it out.
+        # Endpoints read the thought of an earlier turn under this name. Those that do not know the name ignore it.
         message["reasoning_content"] = message.pop("reasoning")
         return message
 
     def _show(self, text: str, style: str | None = None, end: str = "\n") -> None:
-        """Print what came from elsewhere, without the control characters by which it could take the terminal over."""
+        """Print text from the endpoint without control characters, which could take the terminal over."""
         clean = "".join(character for character in text if character in "\n\t" or character.isprintable())
         self.console.print(clean, style=style, end=end, markup=False, highlight=False)
 
-    def _events(self) -> Iterator[str]:
-        tools = [{"type": "function", "function": {**tool["function"], "strict": True}} for tool in self.tools]
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": self.messages,
-            "stream": True,
-            "temperature": 0,
-            "max_tokens": MAX_TOKENS,
-            **({"tools": tools} if tools else {}),
-        }
-        with self.http.stream("POST", "chat/completions", json=body) as response:
-            if not response.is_success:
-                raise ServingError(f"HTTP {response.status_code}: {_reason(response.read())}")
-            for line in response.iter_lines():
-                if line.startswith("data:"):
-                    yield line
+    def _request(self) -> openai.Stream[ChatCompletionChunk]:
+        tools: Any = [{"type": "function", "function": {**tool["function"], "strict": True}} for tool in self.tools]
+        messages: Any = self.messages
+        return self.client.chat.completions.create(
+            model=self.model,
+            messages=messages,
+            tools=tools or openai.omit,
+            stream=True,
+            temperature=0,
+            max_tokens=MAX_TOKENS,
+        )
 
     def _result(self, call: dict[str, Any]) -> grammar.Message:
-        """Run one call and show it with its result."""
+        """Execute one call and show it with its result."""
         function = call["function"]
         self._show(f"{function['name']} {function['arguments']}", "cyan")
         result = self._run(function["name"], function["arguments"])
@@ -164,26 +166,39 @@ class Chat:
 
 
 def chat(endpoint: Endpoint, tools: Iterable[str], console: Console, ask: Ask) -> None:
-    """Talk until the person ends it. `tools` are names of built-in ones, modules, or JSON files of OpenAI definitions.
+    """Talk until the person ends it. `tools` are names of built-in tools, modules, or JSON files of OpenAI definitions.
 
     Raises:
         DataError: a tool is not there.
-        ServingError: the endpoint is not there, or does not serve the model.
+        ServingError: the endpoint does not answer, or does not serve the model.
     """
     definitions, names = listed(tools)
+    with _client(endpoint) as client:
+        _check_served(client, endpoint.model)
+        Chat(client, endpoint.model, definitions, names, console, ask).loop()
+
+
+def _client(endpoint: Endpoint) -> openai.OpenAI:
+    """A client that takes neither key, account, address nor proxy from the environment, and tries each request once."""
     try:
-        client = httpx.Client(base_url=endpoint.base_url, headers=endpoint.headers, timeout=TIMEOUT_S, trust_env=False)
+        httpx.URL(endpoint.base_url)
     except httpx.InvalidURL as error:
         raise ServingError(
             f"--url {endpoint.base_url} is no address ({error})", "give one as http://127.0.0.1:8000/v1"
         ) from None
-    with client as http:
-        _check_served(http, endpoint.model)
-        Chat(http, endpoint.model, definitions, names, console, ask).loop()
+    unsent: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
+    return openai.OpenAI(
+        base_url=endpoint.base_url,
+        api_key=endpoint.api_key.get_secret_value() if endpoint.api_key else NO_KEY,
+        default_headers=unsent,
+        timeout=TIMEOUT_S,
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S),
+    )
 
 
 def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str, str]]:
-    """The definitions of tools as `chat` takes them, and `Chat.names`.
+    """The definitions of the tools that `chat` is given, and their `Chat.names`.
 
     Raises:
         DataError: a tool is not there, or two have the same name.
@@ -207,29 +222,32 @@ def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str
     return definitions, names
 
 
-def _check_served(http: httpx.Client, model: str) -> None:
+def _check_served(client: openai.OpenAI, model: str) -> None:
     try:
-        answer = http.get("models")
-        served = [item["id"] for item in answer.raise_for_status().json()["data"]]
-    except httpx.HTTPStatusError as error:
+        answer = client.models.with_raw_response.list()  # raw, because the library checks no shape
+        served = [str(item["id"]) for item in json.loads(answer.http_response.text)["data"]]
+    except openai.APIStatusError as error:
         raise ServingError(
-            f"{http.base_url} answered HTTP {error.response.status_code}: {_reason(error.response.content)}"
+            f"{client.base_url} answered {_reason(error)}", "check --url, and --key-env if it needs a key"
         ) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except openai.APIConnectionError as error:
         raise ServingError(
-            f"nothing answers at {http.base_url} ({type(error).__name__})", "start it with `aria serve`, or give --url"
+            f"nothing answers at {client.base_url} ({type(error.__cause__).__name__})",
+            "start it with `aria serve`, or give --url",
         ) from None
     except (ValueError, KeyError, TypeError):
         raise ServingError(
-            f"{http.base_url}models is not OpenAI's API", "give its address, ending in /v1, with --url"
+            f"{client.base_url}models is not OpenAI's API", "give its address, ending in /v1, with --url"
         ) from None
     if model not in served:
-        raise ServingError(f"{http.base_url} serves {', '.join(served)}, not '{model}'", "give one of them with --model")
+        raise ServingError(f"{client.base_url} serves {', '.join(served)}, not '{model}'", "give one of them with --model")
 
 
-def _reason(content: bytes) -> str:
-    """The message of an error in OpenAI's shape, else the text as it is."""
-    try:
-        return str(json.loads(content)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return content.decode("utf-8", errors="replace")[:300]
+def _reason(error: Exception) -> str:
+    """One line on a request that failed: the endpoint's own message where it gave one."""
+    if isinstance(error, openai.APIStatusError):
+        message = error.body.get("message") if isinstance(error.body, Mapping) else None
+        return f"HTTP {error.status_code}: {message or error.response.text[:300]}"
+    if isinstance(error, openai.APIConnectionError):
+        return str(error.__cause__) or type(error.__cause__).__name__
+    return f"error in stream: {error}" if isinstance(error, openai.APIError) else str(error)

@@ -153,6 +153,10 @@ class StreamedMessage:
         chunk = json.loads(data)
         if "error" in chunk:
             raise ValueError(f"error in stream: {chunk['error']}")
+        return self.add_chunk(chunk)
+
+    def add_chunk(self, chunk: Mapping[str, Any]) -> dict[str, Any]:
+        """Take in one chunk of a chat completion; the delta in it, empty if it has none."""
         choices: list[dict[str, Any]] = chunk.get("choices") or [{}]
         choice = choices[0]
         self.finish_reason = choice.get("finish_reason") or self.finish_reason

@@ -2,12 +2,17 @@
 
 import io
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
+from pydantic import SecretStr
 from rich.console import Console
 
 from aria_ray.chat import MAX_ROUNDS, Chat, chat, listed
@@ -35,7 +40,8 @@ class Server:
             raise turn
         if isinstance(turn, httpx.Response):
             return turn
-        events = [f"data: {json.dumps({'choices': [{'delta': delta}]})}\n\n" for delta in turn]
+        choices = [{"delta": delta, "finish_reason": None} for delta in turn] + [{"delta": {}, "finish_reason": "stop"}]
+        events = [f"data: {json.dumps({'choices': [choice]})}\n\n" for choice in choices]
         return httpx.Response(200, text="".join([*events, "data: [DONE]\n\n"]))
 
 
@@ -50,8 +56,9 @@ def talk(server: Server, *said: str, tools: tuple[str, ...] = ("percent_of",)) -
         except StopIteration:
             raise EOFError from None
 
-    with httpx.Client(transport=httpx.MockTransport(server), base_url="http://test/v1") as http:
-        made = Chat(http, "aria", *listed(tools), Console(file=shown, width=200), ask)
+    transport = httpx.Client(transport=httpx.MockTransport(server))
+    with openai.OpenAI(base_url="http://test/v1", api_key="unsent", http_client=transport, max_retries=0) as client:
+        made = Chat(client, "aria", *listed(tools), Console(file=shown, width=200), ask)
         made.loop()
     return shown.getvalue(), made.messages
 
@@ -158,3 +165,64 @@ def test_wrong_tools_are_named_with_a_way_out(tools: list[str], message: str) ->
 def test_an_endpoint_that_is_not_there_is_told() -> None:
     with pytest.raises(ServingError, match=r"nothing answers at http://127.0.0.1:9/v1/.*aria serve"):
         chat(Endpoint(base_url="http://127.0.0.1:9/v1", model="aria"), [], Console(file=io.StringIO()), input)
+
+
+@contextmanager
+def http_server(status: int, body: str, content_type: str = "application/json") -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The address of a real server that gives every request this answer, and the headers of the requests it had."""
+    asked: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("key", "sent"), [(None, "Bearer EMPTY"), (SecretStr("mine"), "Bearer mine")])
+def test_keys_accounts_and_proxies_of_the_environment_stay_there(
+    monkeypatch: pytest.MonkeyPatch, key: SecretStr | None, sent: str
+) -> None:
+    """The library reads the first four of these, and the HTTP client below it the last."""
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "secret")
+    for name in ("OPENAI_BASE_URL", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with (
+        http_server(200, '{"data": [{"id": "other"}]}') as (url, asked),
+        pytest.raises(ServingError, match="serves other, not 'aria'; give one of them with --model"),
+    ):
+        chat(Endpoint(base_url=url, model="aria", api_key=key), [], Console(file=io.StringIO()), input)
+    (headers,) = asked
+    assert headers["authorization"] == sent
+    assert "secret" not in headers.values()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "content_type", "message"),
+    [
+        (200, "<html>hello</html>", "text/html", "/v1/models is not OpenAI's API"),
+        (200, '{"data": ["x"]}', "application/json", "/v1/models is not OpenAI's API"),
+        (401, '{"error": {"message": "an API key is needed"}}', "application/json", "HTTP 401: an API key is needed; check"),
+        (503, "busy", "text/plain", "HTTP 503: busy; check"),
+    ],
+)
+def test_an_answer_that_is_no_list_of_models_is_told(status: int, body: str, content_type: str, message: str) -> None:
+    with http_server(status, body, content_type) as (url, asked), pytest.raises(ServingError, match=message):
+        chat(Endpoint(base_url=url, model="aria"), [], Console(file=io.StringIO()), input)
+    assert len(asked) == 1  # no retry

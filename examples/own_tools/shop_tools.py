@@ -6,8 +6,8 @@ What counts as a tool: every public function of this module. What a tool needs:
 - A docstring whose first line says what the tool does. The model reads it, so write it for somebody who has to choose a tool.
 - A result that depends on the arguments alone: calls are executed again wherever an answer is checked.
 
-A tool that cannot do what it is asked raises an exception whose text says why: `aria chat` passes that text to the model. A call
-that fails is left out of the dataset.
+A tool that cannot do what it is asked raises an exception whose text says why: `aria chat` passes it to the model. A call that
+fails is left out of the dataset.
 """
 
 from typing import Annotated, Literal

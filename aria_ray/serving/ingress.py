@@ -1,7 +1,10 @@
-"""The front of the endpoint: OpenAI's routes, handed to an engine's replica. One process, in front of all engines.
+"""The front of the endpoint: OpenAI's routes, in one process before all engines. Each request goes to an engine's replica.
 
-A replica may die with requests in it. One of which nothing was sent on yet is given to another replica, or to the one that
-comes in its place; a stream that has begun ends with an error event and no `[DONE]`, so that nobody takes a part for the whole.
+A replica may die while it has requests. A request that nothing was answered to yet is sent to another replica, or to the
+successor. A stream that has begun ends with an error event and no `[DONE]`, so that no client takes a part for the whole.
+
+A 4xx means that the client's request is wrong. Only pydantic's errors and those that vLLM calls the client's lead there. Any
+other exception is a bug, ours or a library's: it is logged and answered by a 500.
 """
 
 import asyncio
@@ -25,31 +28,30 @@ from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from aria_ray.serving.guard import BODY, App, Guard, Limits, Refused, check_asked, error_body
+from aria_ray.serving.shapes import ChatBody
 
 RETRIES = 2
-"""How often a request is given to a replica again. Not more: a request that kills its engine must not kill them all."""
+"""Further replicas that a request is sent to. No more than two: a request that kills its engine must not kill them all."""
 RETRY_PAUSE_S = 2.0
-"""So that a replica whose engine died is gone before the next try: it ends itself within a second."""
+"""Pause before the next try. A replica ends itself within a second of its engine's death, so it is gone by then."""
 _LOST = (RayActorError, ReplicaUnavailableError)
 _ERROR_EVENT = 'data: {"error"'
 _ENGINE_FAILS = (500, 503)
-_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
-"""What vLLM raises over parts of a request that its types let through, such as a content that is a list of lists."""
 
 logger = logging.getLogger("ray.serve")
 
 
 class EngineLost(Exception):
-    """The replica or its engine went away before it had answered."""
+    """The replica or its engine died before it answered."""
 
 
 class NoAnswer(Exception):
-    """Nothing came in the time that a request may wait."""
+    """No engine answered within `Limits.max_wait_s`."""
 
 
 @serve.ingress()
 class Ingress:
-    """The routes of one model; `engines` is the deployment of its replicas, `digests` are those of the API keys."""
+    """The routes of one model. `engines` is the deployment of its replicas; `digests` are the hashes of the API keys."""
 
     def __init__(
         self, engines: DeploymentHandle, model: str, max_model_len: int | None, digests: tuple[str, ...], limits: Limits
@@ -59,7 +61,7 @@ class Ingress:
         self.card = {"id": model, "object": "model", "owned_by": "aria-ray", "max_model_len": max_model_len}
 
     async def __serve_build_asgi_app__(self) -> App:
-        """Called by Ray Serve once the replica is made."""
+        """The ASGI application. Ray Serve calls this once, when the replica starts."""
         routes = [
             Route("/v1/models", self.models),
             Route("/v1/models/{name:path}", self.one_model),
@@ -80,14 +82,16 @@ class Ingress:
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions"""
-        body = _read_body(request, ChatCompletionRequest)
+        given = getattr(request.state, BODY)
+        _validated(ChatBody, given)
+        body = _validated(ChatCompletionRequest, given)
         # Pydantic makes one-way iterators of what OpenAI's types call iterable, and those cannot be sent to a replica.
-        body.messages = getattr(request.state, BODY)["messages"]
+        body.messages = given["messages"]
         return await self._answer("chat", body)
 
     async def completions(self, request: Request) -> Response:
         """POST /v1/completions"""
-        return await self._answer("completions", _read_body(request, CompletionRequest))
+        return await self._answer("completions", _validated(CompletionRequest, getattr(request.state, BODY)))
 
     async def _answer(self, method: str, body: Any) -> Response:
         self._check_model(body.model)
@@ -102,7 +106,7 @@ class Ingress:
             message = f"no engine answered within {self.limits.max_wait_s:g} s; ask for less, or try again"
             return _error(503, "engine_unavailable", message, {"Retry-After": "5"})
         except EngineLost:
-            # Not 503, which clients take as a word to send it again: this request may be what the engines die of.
+            # Not 503, after which clients send the request again: it may be this request that the engines die of.
             return _error(500, "engine_lost", f"{RETRIES + 1} engines were lost before they answered this request", {})
         if (failure := _error_of(first)) is not None:
             return JSONResponse({"error": failure.model_dump()}, status_code=failure.code)
@@ -111,7 +115,12 @@ class Ingress:
         return JSONResponse(first.model_dump())
 
     async def _begin(self, method: str, body: Any) -> tuple[Any, AsyncIterator[Any]]:
-        """The first thing that a replica says, and what follows; tried again where the engine went away before it."""
+        """The first item of a replica's answer, and the rest. Tries other replicas where the engine dies before the first item.
+
+        Raises:
+            EngineLost: the last try failed too.
+            NoAnswer: no first item came in time.
+        """
         for attempt in range(RETRIES + 1):
             if attempt:
                 await asyncio.sleep(RETRY_PAUSE_S)
@@ -127,11 +136,10 @@ class Ingress:
 
 
 async def first_within(response: Any, seconds: float) -> tuple[str | None, Any, AsyncIterator[Any]]:
-    """What `_first_of` says of the items of a handle's response, and the rest of them.
+    """The result of `_first_of` for a handle's response, and the items that follow.
 
     Raises:
-        NoAnswer: nothing came in time, and the response is cancelled. The handle itself waits without end for a replica.
-        Refused: the engine cannot read the request.
+        NoAnswer: nothing came in time, and the response is cancelled. The handle itself waits for a replica without limit.
     """
     answer = _items(response)
     try:
@@ -143,27 +151,18 @@ async def first_within(response: Any, seconds: float) -> tuple[str | None, Any, 
 
 
 async def _first_of(answer: AsyncIterator[Any]) -> tuple[str | None, Any]:
-    """Why an engine was lost before it said anything, or None and what it said first.
-
-    Raises:
-        Refused: the engine cannot read the request.
-    """
+    """(reason, None) where the engine died before its first item, else (None, first item)."""
     try:
         first = await anext(answer)
-    except _LOST as error:
-        return type(error).__name__, None
-    except RayTaskError as error:
-        if isinstance(error.cause, _UNREADABLE):
-            logger.warning("the engine could not read a request", exc_info=error)
-            raise Refused(400, "invalid_request", f"the engine cannot read this request: {error.cause}") from None
-        if isinstance(error.cause, EngineDeadError):
-            return "EngineDeadError", None
-        raise
+    except (*_LOST, RayTaskError) as error:
+        if (loss := _loss(error)) is None:
+            raise
+        return loss, None
     return (str(first)[:300] if _is_server_error(first) else None), first
 
 
 async def _items(stream: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-    """What a replica says, one item at a time: it sends the events of a stream in lists."""
+    """The items of a replica's answer one by one. A replica sends the events of a stream in lists."""
     async for item in stream:
         if isinstance(item, list):
             for each in item:
@@ -175,7 +174,7 @@ async def _items(stream: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
 async def _events(first: str, rest: AsyncIterator[str]) -> AsyncGenerator[str, None]:
     """The server-sent events of one answer."""
     yield first
-    if first.startswith(_ERROR_EVENT):  # vLLM says [DONE] after it
+    if first.startswith(_ERROR_EVENT):  # vLLM sends [DONE] after it
         return
     try:
         async for event in rest:
@@ -183,18 +182,28 @@ async def _events(first: str, rest: AsyncIterator[str]) -> AsyncGenerator[str, N
             if event.startswith(_ERROR_EVENT):
                 return
     except (*_LOST, RayTaskError) as error:
-        logger.warning("engine lost in the middle of a stream: %s", type(error).__name__)
-        message = "the engine went away in the middle of this answer; it is not complete"
-        yield f"data: {json.dumps(error_body(503, 'engine_lost', message))}\n\n"
+        if (loss := _loss(error)) is not None:
+            logger.warning("engine lost in the middle of a stream: %s", loss)
+            body = error_body(503, "engine_lost", "the engine went away in the middle of this answer; it is not complete")
+        else:
+            logger.error("stream failed", exc_info=error)
+            body = error_body(500, "internal_error", "the answer failed in the server, whose log says why; it is not complete")
+        yield f"data: {json.dumps(body)}\n\n"
+
+
+def _loss(error: Exception) -> str | None:
+    """The name of an error that means that the replica or its engine died, else None."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return type(cause).__name__ if isinstance(cause, (*_LOST, EngineDeadError)) else None
 
 
 def _error_of(item: Any) -> Any:
-    """The error of an answer that is one, else None. Told by its shape: Ray's public class is a child of the one it sends."""
+    """The error in an error response, else None. By its field, since the class that Ray sends is not its public one."""
     return getattr(item, "error", None)
 
 
 def _is_server_error(item: Any) -> bool:
-    """Whether the engine says that it, not the request, is what fails; 501 is of the request."""
+    """Whether an item reports a failure of the engine. A 501 is about the request: it asks for what is not implemented."""
     if (error := _error_of(item)) is not None:
         return int(error.code) in _ENGINE_FAILS
     if isinstance(item, str) and item.startswith(_ERROR_EVENT):
@@ -202,15 +211,15 @@ def _is_server_error(item: Any) -> bool:
     return False
 
 
-def _read_body(request: Request, kind: Any) -> Any:
-    """The request as vLLM reads it. Raises HTTPException 400 for a body that is none."""
+def _validated(model: Any, body: dict[str, Any]) -> Any:
+    """The body as an instance of a pydantic model. Raises HTTPException 400, with the place, where it does not fit."""
     try:
-        return kind.model_validate(getattr(request.state, BODY))
+        return model.model_validate(body)
     except ValidationError as error:
         (first, *_) = error.errors(include_url=False, include_input=False, include_context=False)
         where = ".".join(map(str, first["loc"]))
         raise HTTPException(400, f"{where or 'body'}: {first['msg']}") from None
-    except (VLLMClientError, ValueError, TypeError, AttributeError, KeyError) as error:  # vLLM's own checks of nested values
+    except VLLMClientError as error:  # raised by validators of vLLM; pydantic passes it on, as it is no ValueError
         raise HTTPException(400, str(error)) from None
 
 

@@ -56,7 +56,10 @@ def run(
     out: Out = DEFAULT_OUT,
     require_ready: RequireReady = False,
 ) -> None:
-    """Everything, in order: dataset, training, endpoint, proof. Finished stages are reused."""
+    """Run every stage: dataset, training, validation on the live endpoint, report. Finished stages are reused.
+
+    Next: `aria serve`.
+    """
     recipe, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
@@ -66,7 +69,10 @@ def run(
 
 @app.command()
 def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
-    """The dataset stage."""
+    """Make the dataset.
+
+    Next: `aria train`.
+    """
     _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
@@ -75,11 +81,15 @@ def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     pipeline.check(config, out, serves=False)
     with pipeline.ray_session():
         pipeline.make_dataset(config, out, Terminal())
+    typer.echo(f"The dataset is in {out}; read dataset/SAMPLES.md there. Next: `aria train` with the same recipe and --out")
 
 
 @app.command()
 def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
-    """The training stage; the dataset must be there."""
+    """Train the adapter and merge it into the model. The dataset must be there.
+
+    Next: `aria validate`, or `aria serve`.
+    """
     _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.terminal import Terminal
@@ -89,11 +99,15 @@ def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     dataset = pipeline.finished_stages(config, out, ("dataset",))["dataset"]
     with pipeline.ray_session():
         pipeline.train_model(config, dataset, out, Terminal())
+    typer.echo(f"The model is {out / pipeline.MODEL}. Next: `aria validate` or `aria serve` with the same recipe and --out")
 
 
 @app.command()
 def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
-    """Serve the trained model until Ctrl-C; training must be done."""
+    """Serve the trained model until Ctrl-C. Training must be done.
+
+    Next: `aria chat` in another terminal.
+    """
     _, config = _resolve_for_ray(arguments)
     from aria_ray import pipeline
     from aria_ray.serving.deploy import check_port, metrics_addresses
@@ -115,17 +129,18 @@ def validate(
     out: OptionalOut = None,
     url: Annotated[
         str | None,
-        typer.Option(
-            "--endpoint", help="Any OpenAI-compatible endpoint, ending in /v1, instead of our own. Needs no training."
-        ),
+        typer.Option("--endpoint", help="Address of any OpenAI-compatible endpoint, ending in /v1. Needs no training."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="What that endpoint calls the model; the first that it lists if not given.")
+        str | None, typer.Option("--model", help="Name of the model at that endpoint. Default: the first it lists.")
     ] = None,
-    key_variable: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its API key.")] = None,
+    key_variable: Annotated[str | None, typer.Option("--key-env", help="Environment variable that holds its API key.")] = None,
     require_ready: RequireReady = False,
 ) -> None:
-    """The proof, against a live endpoint: our own, for which training must be done, or any other."""
+    """Measure a live endpoint: that of the trained model, or any other with --endpoint.
+
+    Next: open report.html in the run directory.
+    """
     recipe, config = _resolve_for_ray(arguments)
     if url is None and (model or key_variable):
         raise AriaError("--model and --key-env say how to reach an --endpoint", "give its address, or leave them out")
@@ -159,10 +174,10 @@ def report(
     out: Out = DEFAULT_OUT,
     compare: Annotated[
         tuple[Path, Path] | None,
-        typer.Option("--compare", metavar="A B", help="Two run directories: what B does otherwise than A, beyond noise."),
+        typer.Option("--compare", metavar="A B", help="Two run directories: how B differs from A, beyond noise."),
     ] = None,
 ) -> None:
-    """Write the report again from the finished stages, and print it; or compare two runs."""
+    """Write and print the report again, from the finished stages; or compare two runs."""
     if compare is not None:
         from aria_ray.report.compare import compare as compare_runs
         from aria_ray.report.compare import render_comparison
@@ -185,14 +200,17 @@ def plan(
         str | None,
         typer.Option(
             "--hardware",
-            help="mi300x, mi325x, h100, h200, or cpu for this machine, measured; the recipe's if not given.",
+            help="mi300x, mi325x, h100, h200, or cpu (this machine, measured). Default: the recipe's.",
             show_default=False,
         ),
     ] = None,
-    load_per_s: Annotated[float, typer.Option("--load", help="Requests per second to find the number of replicas for.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    load_per_s: Annotated[float, typer.Option("--load", help="Target load (requests/s) used to size replicas.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What the hardware can do with a recipe: memory, bounds, and which targets are attainable, before any of it is booked."""
+    """Estimate what hardware can do with a recipe: memory, speed limits, attainable targets. Runs no model.
+
+    Next: `aria doctor` on that hardware.
+    """
     recipe, config = _resolve(arguments)
     from aria_ray.planning.plan import find_hardware
     from aria_ray.planning.plan import plan as make_plan
@@ -208,7 +226,10 @@ def plan(
 
 @app.command()
 def doctor(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
-    """What would stop a recipe on this machine or cluster, and the fix, one line each. Exit 1 if anything would."""
+    """List what would stop a recipe on this machine or cluster, with the fix. Exit 1 if anything would.
+
+    Next: `aria run`.
+    """
     _, config = _resolve(arguments)
     from rich.console import Console
     from rich.text import Text
@@ -230,12 +251,10 @@ def doctor(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 @app.command()
 def chat(
     url: Annotated[str, typer.Option("--url", help="Address of the endpoint, ending in /v1.")] = "http://127.0.0.1:8000/v1",
-    model: Annotated[str, typer.Option("--model", help="What the endpoint calls the model.")] = "aria",
+    model: Annotated[str, typer.Option("--model", help="Name of the model at the endpoint.")] = "aria",
     key_variable: Annotated[
         str | None,
-        typer.Option(
-            "--key-env", help="Environment variable with the API key. On this machine ARIA_API_KEYS (its first), else none."
-        ),
+        typer.Option("--key-env", help="Environment variable that holds the API key. Default on this machine: ARIA_API_KEYS."),
     ] = None,
     tool: Annotated[
         list[str] | None,
@@ -244,7 +263,7 @@ def chat(
         ),
     ] = None,
 ) -> None:
-    """Talk to a live endpoint in the terminal: thought, tool call, tool result, answer."""
+    """Talk to a live endpoint in the terminal. Thought, tool call, result and answer appear as they arrive."""
     from rich.console import Console
 
     from aria_ray.chat import DEFAULT_TOOLS
@@ -262,11 +281,9 @@ def chat(
 @app.command()
 def config(
     arguments: Arguments = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="The JSON Schema of recipes instead, from which editors complete and check them.")
-    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes, for editors.")] = False,
 ) -> None:
-    """The resolved configuration, as YAML."""
+    """Print the resolved configuration as YAML."""
     if schema:
         if arguments:
             raise AriaError(f"--schema is of every recipe; leave out {' '.join(arguments)}")

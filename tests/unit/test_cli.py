@@ -59,7 +59,7 @@ def test_bad_input_is_one_line_and_exit_2(arguments, message, tmp_path):
 def test_plan_prints_a_page_and_the_same_as_json():
     page = aria("plan", "mi300x")
     assert page.returncode == 0
-    assert "8 x MI300X: 192 GB at 5.3 TB/s" in page.stdout
+    assert "8 x MI300X, each 192 GB at 5.3 TB/s" in page.stdout
     read = json.loads(aria("plan", "mi300x", "--json").stdout)
     assert (read["hardware"], read["num_devices"], read["num_parameters"]) == ("MI300X", 8, 8_030_261_248)
     assert json.loads(aria("plan", "mi300x", "--hardware", "h200", "--json").stdout)["hardware"] == "H200"

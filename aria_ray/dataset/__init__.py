@@ -1,1 +1,1 @@
-"""Verified tool-calling conversations: templates in YAML, rows made by Ray Data, checks that can fail the run."""
+"""The dataset stage: templates in YAML, rows made and checked by Ray Data, gates that can fail the run."""

@@ -1,8 +1,8 @@
-"""Ways to put one base template, each with slots drawn anew.
+"""Augmentations: different wordings and tool lists for one base template, each with newly drawn slot values.
 
-The first row of a template is plain. The others go through the kinds that change anything of it, each template from a kind of
-its own, so that all kinds come about whatever the number of rows. No change touches what the right calls and the right answer
-are made of: values, and what stands in quotes.
+The first row of a template is plain. The others cycle through the kinds of augmentation that can change the template. Each
+template starts at another kind, so all kinds occur for any number of rows per template. No augmentation changes values or
+quoted text: the right calls and the right answer depend on them.
 """
 
 import functools
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aria_ray.config.schema import Augmentation
-from aria_ray.dataset.formats import is_written_otherwise, written_otherwise
+from aria_ray.dataset.formats import has_other_notation, other_notation
 from aria_ray.dataset.slots import Values, spoken
 from aria_ray.dataset.templates import Frames, Template, stable_fraction
 from aria_ray.dataset.tool_lists import Variant
@@ -23,19 +23,19 @@ MIN_TYPO_LETTERS = 5
 MAX_SYNONYMS = 2
 
 Segment = tuple[str, str | None]
-"""A piece of a request, and what protects it from change: the slot whose value it is, or `QUOTED`."""
+"""A piece of a request, and what it is: the value of the named slot, `QUOTED` text, or free to change (None)."""
 QUOTED = "'"
 _QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)")
-"""Text in quotes, with the slots in it. An apostrophe stands beside a letter on its left, a quote does not."""
+"""Quoted text, slots included. An apostrophe has a letter on its left, an opening quote has none."""
 _ALONE = re.compile(r"(?:^|(?<= ))\{(\w+)\}(?=[ ,?!]|\.(?: |$)|$)")
-"""A slot that stands by itself between blanks and stops."""
+"""A slot between spaces or punctuation, not within a word."""
 Change = Callable[[list[Segment], Frames, random.Random], list[Segment]]
 
 
 def augmentations(
     template: Template, count: int, kinds: Sequence[Augmentation], frames: Frames
 ) -> list[tuple[Augmentation, int]]:
-    """The augmentations of a template's rows, each with how often it came before."""
+    """The augmentation of each of a template's `count` rows, with its repetition: how many rows before it have the same."""
     useful = [kind for kind in kinds if _changes_anything(kind, template, frames)]
     start = int(stable_fraction(f"augmentations:{template.id}") * len(useful)) if useful else 0
     order: list[Augmentation] = ["none", *useful[start:], *useful[:start]]
@@ -49,17 +49,17 @@ def _changes_anything(kind: Augmentation, template: Template, frames: Frames) ->
     if kind == "formats":
         slots = template.intent.slots
         alone = [name for name in _ALONE.findall(re.sub(_QUOTED, "", sentence)) if name in slots]
-        return any(is_written_otherwise(slots[name]) for name in alone)
+        return any(has_other_notation(slots[name]) for name in alone)
     return True
 
 
 def variant(augmentation: Augmentation) -> Variant:
-    """How the tools are listed."""
+    """The variant of the tool list under an augmentation."""
     return _VARIANTS.get(augmentation, "plain")
 
 
 def wording(template: Template, values: Values, augmentation: Augmentation, frames: Frames, rng: random.Random) -> str:
-    """What the user says."""
+    """The user's request: phrasing and frame with the values filled in, changed by the augmentation."""
     before, after = frames.frames[template.frame].split("{q}")
     parts = [(before, None), *_segments(template.phrasing, values), (after, None)]
     segments = [(text, slot) for text, slot in parts if text]
@@ -129,15 +129,15 @@ _NOISE: tuple[Change, ...] = (_change_case, _typo, _filler, _no_full_stop)
 def _paraphrase(segments: list[Segment], frames: Frames, rng: random.Random) -> list[Segment]:
     """Up to two phrases replaced by synonyms."""
     pattern = _any_of(tuple(frames.synonyms))
-    places = [(index, found) for index, (text, slot) in enumerate(segments) if slot is None for found in pattern.finditer(text)]
+    places = [(index, match) for index, (text, slot) in enumerate(segments) if slot is None for match in pattern.finditer(text)]
     changed = list(segments)
-    # From the end, so that what is replaced does not move what is still to be.
-    for index, found in sorted(rng.sample(places, min(len(places), MAX_SYNONYMS)), key=lambda item: -item[1].start()):
-        other = rng.choice(frames.synonyms[found[0].lower()])
-        if found[0][0].isupper():
+    # From the end, so that a replacement does not shift the matches before it.
+    for index, match in sorted(rng.sample(places, min(len(places), MAX_SYNONYMS)), key=lambda item: -item[1].start()):
+        other = rng.choice(frames.synonyms[match[0].lower()])
+        if match[0][0].isupper():
             other = other[0].upper() + other[1:]
         text = changed[index][0]
-        changed[index] = (text[: found.start()] + other + text[found.end() :], None)
+        changed[index] = (text[: match.start()] + other + text[match.end() :], None)
     return changed
 
 
@@ -148,19 +148,19 @@ def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _formats(segments: list[Segment], values: Values, rng: random.Random) -> list[Segment]:
-    """Numbers, dates, times and units as people also write them, where a value stands by itself."""
+    """Numbers, dates, times and units in another common notation, where the value is not part of a word."""
     changed: list[Segment] = []
     for index, (text, slot) in enumerate(segments):
         before = segments[index - 1][0] if index else " "
         after = segments[index + 1][0] if index + 1 < len(segments) else " "
         if slot not in (None, QUOTED) and before[-1:] in (" ", "") and re.match(r"[ ,?!]|\.( |$)", after or " "):
-            changed.append((_otherwise(values[str(slot)], rng), slot))
+            changed.append((_in_other_notation(values[str(slot)], rng), slot))
         else:
             changed.append((text, slot))
     return changed
 
 
-def _otherwise(value: Any, rng: random.Random) -> str:
+def _in_other_notation(value: Any, rng: random.Random) -> str:
     if isinstance(value, list):
-        return spoken([written_otherwise(item, rng) for item in value])
-    return written_otherwise(value, rng)
+        return spoken([other_notation(item, rng) for item in value])
+    return other_notation(value, rng)

@@ -1,9 +1,9 @@
 """The catalogue: simulated tools of everyday domains, composed from entities and what can be done with them.
 
-A domain file says what an entity is (a flight, a hotel room): how one is made, what is said of each parameter, which states it
-has. `actions.yaml` says what can be done with any entity. Entity times action gives a tool here, and its intents in
-`catalogue_intents`. Nothing is run for real: results come from `tools.simulated`, so rows teach which tool to choose and how to
-fill its arguments.
+A domain file describes entities (a flight, a hotel room): their parameters, the clause that states each parameter, and their
+states. `actions.yaml` describes what can be done with any entity. Each pair of entity and action gives a tool here, and its
+intents in `catalogue_intents`. Results come from `tools.simulated`, so rows teach which tool to choose and how to fill its
+arguments.
 """
 
 import re
@@ -24,7 +24,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "list_of": {"type": "array", "items": {"type": "string"}},
     "sample": {"type": "array", "items": {"type": "string"}},
 }
-"""JSON schema by the kind of slot; the others are strings."""
+"""JSON Schema by kind of slot; the other kinds are strings."""
 
 
 class _Part(BaseModel):
@@ -39,12 +39,12 @@ class Property(_Part):
 
 
 class Parameter(_Part):
-    """A parameter of an entity, and the clause that says it."""
+    """A parameter of an entity, and the clause that states it in a request."""
 
     description: str = Field(min_length=1)
     say: str = Field(min_length=1)
     ask: str | None = Field(default=None, pattern=r"\?$")
-    """How the assistant asks for it when it is missing."""
+    """Question of the assistant when the value is missing."""
     optional: bool = False
     value: Slot | None = None
     properties: dict[str, Property] | None = None
@@ -59,20 +59,20 @@ class Parameter(_Part):
 
     @property
     def json_schema(self) -> dict[str, Any]:
-        """Its JSON schema."""
+        """JSON Schema of the parameter."""
         if self.properties is None:
             return {**_schema(self.value or Slot()), "description": self.description}
         fields = {name: {**_schema(item.value), "description": item.description} for name, item in self.properties.items()}
         return {"type": "object", "properties": fields, "required": list(fields), "description": self.description}
 
     def slots(self, name: str) -> dict[str, Slot]:
-        """Its slots: one of its own name, or one for each property."""
+        """Slots of the parameter: one with its name, or one for each property."""
         if self.properties is None:
             return {name: self.value or Slot()}
         return {f"{name}_{key}": item.value for key, item in self.properties.items()}
 
     def argument(self, name: str) -> Any:
-        """Its argument, with slots for values."""
+        """Argument of a call, with placeholders for values."""
         return f"{{{name}}}" if self.properties is None else {key: f"{{{name}_{key}}}" for key in self.properties}
 
 
@@ -99,22 +99,22 @@ class Entity(_Part):
 
     @property
     def required(self) -> list[str]:
-        """The parameters without which none can be made."""
+        """Names of the required parameters."""
         return [name for name, parameter in self.parameters.items() if not parameter.optional]
 
     @property
     def optional(self) -> list[str]:
-        """The others."""
+        """Names of the optional parameters."""
         return [name for name, parameter in self.parameters.items() if parameter.optional]
 
     @property
     def reference(self) -> str:
-        """The parameter by which tools name one."""
+        """Name of the parameter that holds a reference to the entity."""
         return f"{self.name}_id"
 
     @property
     def words(self) -> dict[str, str]:
-        """What the sentences of an action may say of it, by placeholder."""
+        """Texts by placeholder for the sentences of an action."""
         noun = self.name.replace("_", " ")
         words = {
             "name": self.name,
@@ -130,14 +130,14 @@ class Entity(_Part):
 
 
 class Domain(_Part):
-    """Entities that belong together: their tools are each other's look-alikes."""
+    """Entities that belong together, whose tools resemble each other."""
 
     domain: str = Field(pattern="^[a-z_]+$")
     entities: tuple[Entity, ...] = Field(min_length=1)
 
 
 class ActionTexts(_Part):
-    """A tool that every entity has, and the sentences that ask for it, by what becomes of the request."""
+    """A tool that every entity has, and the sentences that ask for it, by outcome of the request."""
 
     tool: str
     description: str
@@ -160,7 +160,7 @@ class Actions(_Part):
 
 
 def catalogue_tools(domain: Domain, actions: Actions) -> dict[str, ListedTool]:
-    """The tools of a domain by name: one for each entity and action."""
+    """The tools of a domain by name, one for each pair of entity and action."""
     tools = {}
     for entity in domain.entities:
         for action, texts in actions.actions.items():
@@ -181,21 +181,21 @@ def catalogue_tools(domain: Domain, actions: Actions) -> dict[str, ListedTool]:
 
 
 def _parameters(entity: Entity, action: Action) -> tuple[dict[str, Any], list[str]]:
-    """The properties of an action's schema and the required ones."""
-    own = {name: parameter.json_schema for name, parameter in entity.parameters.items()}
+    """The properties of an action's JSON Schema, and the names of the required ones."""
+    schemas = {name: parameter.json_schema for name, parameter in entity.parameters.items()}
     reference = {entity.reference: {"type": "string", "description": "Reference"}}
     limit = {"limit": {"type": "integer", "description": "Most to return"}}
     match action:
         case "create":
-            return own, entity.required
+            return schemas, entity.required
         case "search":
-            return {name: own[name] for name in entity.required} | limit, entity.required
+            return {name: schemas[name] for name in entity.required} | limit, entity.required
         case "check" | "cancel":
             return reference, [entity.reference]
         case "change":
-            return reference | {name: own[name] for name in entity.optional}, [entity.reference]
+            return reference | {name: schemas[name] for name in entity.optional}, [entity.reference]
         case "find":
-            return {entity.key: own[entity.key]}, [entity.key]
+            return {entity.key: schemas[entity.key]}, [entity.key]
         case "list":
             return {"state": {"type": "string", "enum": list(entity.states), "description": "State"}} | limit, ["state"]
 
@@ -217,8 +217,8 @@ def _backend(entity: Entity, action: Action) -> Backend:
 
 
 def filled(text: str, words: Mapping[str, str]) -> str:
-    """A sentence with its words put in; what is no word of the entity stays a slot."""
-    return re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], found[0]), text)
+    """A sentence with `words` filled in; other placeholders stay, as slots."""
+    return re.sub(r"\{(\w+)\}", lambda match: words.get(match[1], match[0]), text)
 
 
 def capital(text: str) -> str:

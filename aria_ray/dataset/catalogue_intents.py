@@ -1,4 +1,4 @@
-"""What may be asked of the catalogue's tools: the intents of every entity, composed from the sentences of `actions.yaml`."""
+"""Intents for the catalogue's tools, composed for every entity from the sentences of `actions.yaml`."""
 
 import random
 import re
@@ -11,18 +11,18 @@ from aria_ray.dataset.templates import CallTemplate, Category, Intent
 
 MAX_LIMIT = 9
 MORE_PARAMETERS = 2
-"""Optional parameters that one request names besides the required ones."""
+"""Optional parameters in one request beside the required ones."""
 _ON_ONE: tuple[Action, ...] = ("check", "cancel")
 _ALSO_SEARCHING: tuple[Action, ...] = ("list", "find")
 DEALT = ("hit", "missing", "unavailable", "failed")
-"""Kinds of sentences that are exchanged between each other; see `_dealt`."""
+"""Outcomes whose sentences are exchanged with each other; see `_dealt`."""
 
 
 def _dealt(actions: Actions, entity: Entity) -> Actions:
-    """The actions with their sentences dealt anew among what becomes of the request, for this entity.
+    """The actions with their sentences dealt anew among the outcomes of a request, for this entity.
 
-    So no way of asking gives away that a value is missing or that no tool can do it: over all entities each is used for all.
-    Sentences with other placeholders stay where they are.
+    Over all entities each sentence is used for every outcome. So no wording gives away that a value is missing or that no
+    tool can do it. Sentences with other placeholders than those of a hit stay where they are.
     """
     dealt = {}
     for action, texts in actions.actions.items():
@@ -38,16 +38,16 @@ def _dealt(actions: Actions, entity: Entity) -> Actions:
 
 
 def _placeholders(texts: ActionTexts, kind: str) -> set[str]:
-    """What the sentences of a kind say of the parameters."""
-    found = {name.lower() for text in getattr(texts, kind) for name in re.findall(r"\{(\w+)\}", text)}
-    return found & {"clauses", "change", "key_clause", "id", "state"}
+    """Placeholders for parameters in the sentences of an outcome."""
+    names = {name.lower() for text in getattr(texts, kind) for name in re.findall(r"\{(\w+)\}", text)}
+    return names & {"clauses", "change", "key_clause", "id", "state"}
 
 
 def catalogue_intents(domain: Domain, actions: Actions) -> Iterator[tuple[Category, Intent]]:
-    """The intents of a domain: what goes wrong is of the category of errors, choosing and filling a tool is reasoning."""
+    """The intents of a domain with their category: `tool_errors` where something goes wrong, else `reasoning`."""
     for entity in domain.entities:
-        own = _dealt(actions, entity)
-        for fields in (*_creates(entity, own), *_searches(entity, own), *_by_reference(entity, own)):
+        dealt = _dealt(actions, entity)
+        for fields in (*_creates(entity, dealt), *_searches(entity, dealt), *_by_reference(entity, dealt)):
             intent = Intent(**fields, domain=domain.domain)
             yield ("tool_errors" if intent.scenario == "error" else "reasoning"), intent
 
@@ -58,7 +58,7 @@ Fields = dict[str, Any]
 def _creates(entity: Entity, actions: Actions) -> Iterator[Fields]:
     texts = actions.actions["create"]
     tool = filled(texts.tool, entity.words)
-    said = {"ask": filled(texts.topic, entity.words), "answer": filled(texts.answer, entity.words)}
+    common = {"ask": filled(texts.topic, entity.words), "answer": filled(texts.answer, entity.words)}
     optional = entity.optional
     for suffix, names in (
         ("", []),
@@ -71,7 +71,7 @@ def _creates(entity: Entity, actions: Actions) -> Iterator[Fields]:
         yield {
             "name": f"{tool}{suffix}",
             "scenario": "hit",
-            **said,
+            **common,
             "slots": _slots(entity, chosen),
             "steps": ((_call(tool, entity, chosen),),),
             "phrasings": _sentences(texts.hit, entity, clauses=_clauses(entity, chosen)),
@@ -110,7 +110,7 @@ def _without_tool_and_twice(entity: Entity, tool: str, texts: ActionTexts) -> It
 
 
 def _missing_values(entity: Entity, tool: str, texts: ActionTexts) -> Iterator[Fields]:
-    """Requests that leave out one of the required values, for each of the first two."""
+    """Requests that leave out a required value, for each of the first two."""
     for name in entity.required[:2]:
         ask = entity.parameters[name].ask or ""
         rest = [other for other in entity.required if other != name]
@@ -137,17 +137,17 @@ def _searches(entity: Entity, actions: Actions) -> Iterator[Fields]:
     for action, slots, given in (("search", required, arguments), ("list", state, {"state": "{state}"})):
         texts = actions.actions["search" if action == "search" else "list"]
         tool = filled(texts.tool, entity.words)
-        said = {"ask": filled(texts.topic, entity.words), "answer": filled(texts.answer, entity.words), "scenario": "hit"}
+        common = {"ask": filled(texts.topic, entity.words), "answer": filled(texts.answer, entity.words), "scenario": "hit"}
         yield {
             "name": tool,
-            **said,
+            **common,
             "slots": slots,
             "steps": ((CallTemplate(tool=tool, arguments=given),),),
             "phrasings": _sentences(texts.hit, entity, clauses=clauses),
         }
         yield {
             "name": f"{tool}_limited",
-            **said,
+            **common,
             "slots": slots | limit,
             "steps": ((CallTemplate(tool=tool, arguments=given | {"limit": "{limit}"}),),),
             "phrasings": _sentences(texts.limited, entity, clauses=clauses),
@@ -168,7 +168,7 @@ def _searches(entity: Entity, actions: Actions) -> Iterator[Fields]:
 
 
 def _by_reference(entity: Entity, actions: Actions) -> Iterator[Fields]:
-    """What is done with one that is there: find it, check it, cancel it, change it."""
+    """Requests about an entity that exists: find, check, cancel and change it."""
     finding = actions.actions["find"]
     find = filled(finding.tool, entity.words)
     find_call = CallTemplate(tool=find, arguments={entity.key: entity.parameters[entity.key].argument(entity.key)})
@@ -189,7 +189,7 @@ def _by_reference(entity: Entity, actions: Actions) -> Iterator[Fields]:
 
 
 def _on_one(entity: Entity, texts: ActionTexts) -> Iterator[Fields]:
-    """One call by its reference; the same for one that does not exist; and without a reference."""
+    """One call with a reference, the same with a reference that does not exist, and a request without one."""
     tool, ask = filled(texts.tool, entity.words), filled(texts.topic, entity.words)
     call = CallTemplate(tool=tool, arguments={entity.reference: "{id}"})
     hit: Fields = {"ask": ask, "steps": ((call,),), "answer": filled(texts.answer, entity.words)}
@@ -209,7 +209,7 @@ def _on_one(entity: Entity, texts: ActionTexts) -> Iterator[Fields]:
 
 
 def _on_several(entity: Entity, texts: ActionTexts, find_call: CallTemplate) -> Iterator[Fields]:
-    """A call with what another one found; and two at once."""
+    """A call with the result of another one, and two calls in parallel."""
     tool, ask = filled(texts.tool, entity.words), filled(texts.topic, entity.words)
     yield {
         "name": f"find_and_{tool}",

@@ -1,4 +1,4 @@
-"""Proof that a row is right: its shape, its thoughts, its calls run again, its answer, and what a client would get of it."""
+"""Checks of a row: its shape, its thoughts, its calls run again, its answer, and its text read back by vLLM's parsers."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from aria_ray.tools import ERROR_PREFIX, execute_listed, schema_problem
 
 
 def verify(row: Row) -> list[str]:
-    """What is wrong with a row; empty where nothing is."""
+    """Problems of a row; empty if there are none."""
     return shape_problems(row) + round_trip_problems(row["tools"], row["messages"], row["id"])
 
 
 def shape_problems(row: Row) -> list[str]:
-    """What is wrong with a row apart from what vLLM's parsers make of it."""
+    """Problems of a row, without the check by vLLM's parsers, which are slow to import."""
     turns = [message for message in row["messages"] if message["role"] == "assistant"]
     problems = [problem for turn in turns for problem in _thought_problems(turn)]
     problems += _call_problems(row)
@@ -42,9 +42,9 @@ def _thought_problems(turn: Message) -> list[str]:
     if not is_thought(thought):
         return [f"thought {thought!r} has not the fixed shape"]
     pieces = thought_pieces(str(thought))
-    said, called = thought_functions(str(thought)), [call.name for call in message_calls(turn)]
-    if said != called:
-        return [f"thought {thought!r} names {', '.join(said) or 'no function'}, called is {', '.join(called) or 'none'}"]
+    named, called = thought_functions(str(thought)), [call.name for call in message_calls(turn)]
+    if named != called:
+        return [f"thought {thought!r} names {', '.join(named) or 'no function'}, called is {', '.join(called) or 'none'}"]
     if not MIN_THOUGHT_PIECES <= pieces <= MAX_THOUGHT_PIECES:
         return [f"thought {thought!r} has {pieces} pieces, must have {MIN_THOUGHT_PIECES} to {MAX_THOUGHT_PIECES}"]
     return []
@@ -84,5 +84,5 @@ def _unseen_problems(row: Row) -> list[str]:
 
 
 def is_held_out(names: dict[str, str | Sequence[str]]) -> bool:
-    """Whether an entry of `tool_names` stands for a tool that only `test_unseen_tools` may list."""
+    """Whether a value of `tool_names` is a held-out tool, which only rows of the split `test_unseen_tools` may list."""
     return names.get("domain") in UNSEEN_DOMAINS or ("backend" not in names and names["tool"] in UNSEEN_TOOLS)

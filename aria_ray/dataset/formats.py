@@ -1,4 +1,4 @@
-"""Values as people also write them: `1,200`, `seven`, `4 March 2026`, `2:30 pm`, `km`. The tools still get the usual form."""
+"""Other common notations of values: `1,200`, `seven`, `4 March 2026`, `2:30 pm`, `km`. Tools get the standard notation."""
 
 import datetime
 import random
@@ -19,8 +19,8 @@ _SHORT_UNITS = {
 }  # fmt: skip  # a table reads better in rows than one pair per line
 
 
-def written_otherwise(value: Any, rng: random.Random) -> str:
-    """Another common way to write a value; as usual where there is none.
+def other_notation(value: Any, rng: random.Random) -> str:
+    """Another common notation of a value; the standard one if there is none.
 
     A whole number up to twelve becomes a word, one from a thousand gets separators; `2026-03-04` becomes `4 March 2026` or
     `March 4, 2026`; `14:30` becomes `2:30 pm`; a unit its symbol.
@@ -34,8 +34,8 @@ def written_otherwise(value: Any, rng: random.Random) -> str:
     return f"{value:,}"
 
 
-def is_written_otherwise(slot: Slot) -> bool:
-    """Whether at least half of a slot's values have another common way to write them."""
+def has_other_notation(slot: Slot) -> bool:
+    """Whether at least half of a slot's values have another common notation."""
     if slot.kind in ("date", "time"):
         return True
     bounds = slot.integer or slot.integers

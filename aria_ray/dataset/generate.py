@@ -1,7 +1,7 @@
 """The dataset stage: Ray Data turns base templates into verified rows. The only module here that imports Ray.
 
-The driver receives rows in a fixed order and writes them as they come: of rows made from templates it never holds all (own
-conversations are read at once), and the files are the same for any number of workers.
+The driver receives rows in a fixed order and writes them as they arrive. So the files are the same for any number of workers,
+and memory holds a few batches of rows. The user's conversations alone are read in full at the start.
 """
 
 import functools
@@ -35,13 +35,13 @@ DATASET_FILE, QUALITY_FILE, SAMPLES_FILE, PARQUET_FOLDER = "final_dataset.jsonl"
 ROWS_PER_BATCH = 256
 ROWS_PER_PARQUET_FILE = 4096
 BLOCKS_PER_WORKER = 4
-"""Blocks of templates for each worker: enough that none waits long for the last."""
+"""Blocks of templates per worker: with several, no worker waits long for the slowest."""
 MAX_ITEMS_PER_BLOCK = 256
 Item = dict[str, str]
-"""A base template by its id, or a finished row as JSON."""
+"""Input of a task: a base template by its id, or a finished row as JSON."""
 
 _JSON_COLUMNS = ("tools", "messages")
-"""Nested values whose keys vary from row to row: Arrow has one type per column, so they travel as JSON text."""
+"""Columns kept as JSON text: their keys vary from row to row, and an Arrow column has one type."""
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -63,7 +63,7 @@ SCHEMA = pa.schema(
 def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | None = None) -> None:
     """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
-    `on_progress` gets the rows done and the rows in all. Nothing appears unless every gate holds.
+    `on_progress(done, total)` counts rows. No file appears unless the dataset passes every gate.
 
     Raises:
         DataError: a template, a tool or a conversation is wrong, there are too few, or the dataset fails one of its gates.
@@ -91,21 +91,22 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | Non
 
 
 def dataset_items(config: DatasetConfig) -> list[Item]:
-    """What the rows are made from: conversations of the user, each as a finished row, then base templates by id.
+    """Inputs of the tasks: the user's conversations as finished rows, then base templates by id.
 
     Raises:
-        DataError: there are too few templates, two of them are the same sentence, or a file of the user is wrong.
+        DataError: there are too few templates, two of them are the same sentence, or a file of the user's is wrong.
     """
     library = configured_library(config)
     templates = choose_templates(library, config.num_templates, config.catalogue_share, config.seed, config.num_intents)
-    seen: dict[str, str] = {}
+    by_sentence: dict[str, str] = {}
     for template in templates:
         sentence = library.frames.frames[template.frame].replace("{q}", re.sub(r"\{\w+\}", "{}", template.phrasing))
-        if sentence in seen:
+        if sentence in by_sentence:
             raise DataError(
-                f"base templates {seen[sentence]} and {template.id} are the same sentence: {sentence!r}", "change one of them"
+                f"base templates {by_sentence[sentence]} and {template.id} are the same sentence: {sentence!r}",
+                "change one of them",
             )
-        seen[sentence] = template.id
+        by_sentence[sentence] = template.id
     items: list[Item] = []
     # Conversations of the user come first: `datasets` takes the types of nested columns from the first rows of a file.
     for number, source in enumerate(config.sources, start=1):
@@ -114,7 +115,7 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
 
 
 def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
-    """Tables of rows and the facts that the figures need, in the order of `items`; `config.num_workers` tasks make them."""
+    """Tables of rows with their facts for the quality figures, in the order of `items`, by `config.num_workers` tasks."""
     _quiet()
     blocks = max(config.num_workers * BLOCKS_PER_WORKER, -(-len(items) // MAX_ITEMS_PER_BLOCK))
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
@@ -131,14 +132,14 @@ def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
 
 
 def make_rows(item: Item, config: DatasetConfig) -> list[dict[str, Any]]:
-    """The rows of an item in the order of their ids, nested columns and the facts for the figures as JSON text."""
+    """The rows of an item, sorted by id. Nested columns and the facts for the quality figures are JSON text."""
     if item["row"]:
         made = [json.loads(item["row"])]
     else:
-        source = _source(config)
-        template = source.library.template(item["template_id"])
-        turns = augmentations(template, config.augmentations, config.augmentation_kinds, source.library.frames)
-        made = [source.row(template.id, kind, turn, config.seed) for kind, turn in turns]
+        row_maker = _row_maker(config)
+        template = row_maker.library.template(item["template_id"])
+        repetitions = augmentations(template, config.augmentations, config.augmentation_kinds, row_maker.library.frames)
+        made = [row_maker.row(template.id, kind, repetition, config.seed) for kind, repetition in repetitions]
     made.sort(key=lambda row: str(row["id"]))
     return [_flat(row) for row in made]
 
@@ -150,7 +151,7 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _make_rows_or_error(item: Item, config: DatasetConfig) -> list[dict[str, Any]]:
-    """`make_rows`; what is wrong with the input comes back as a row, because from a task it would come as its traceback."""
+    """`make_rows`, with an input error returned as a row: raised in a task, it would reach the driver as a traceback."""
     try:
         return [row | {"error": None} for row in make_rows(item, config)]
     except AriaError as error:
@@ -158,24 +159,24 @@ def _make_rows_or_error(item: Item, config: DatasetConfig) -> list[dict[str, Any
 
 
 @functools.cache
-def _source(config: DatasetConfig) -> RowMaker:
+def _row_maker(config: DatasetConfig) -> RowMaker:
     return RowMaker(configured_library(config))
 
 
 def line_of(item: dict[str, Any]) -> str:
-    """A row as a line of JSON; nested columns are JSON already."""
+    """A row as one line of JSON; nested columns are JSON text already."""
     values = (item[name] if name in _JSON_COLUMNS else json.dumps(item[name], ensure_ascii=False) for name in SCHEMA.names)
     return f"{{{', '.join(f'{json.dumps(name)}: {value}' for name, value in zip(SCHEMA.names, values, strict=True))}}}\n"
 
 
 def _quiet() -> None:
-    """Rows in order; no progress bars or plans on the terminal, which shows the progress of the run itself."""
+    """Keep rows in order, and Ray Data's progress bars and plans off the terminal, where the run shows its own progress."""
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    # It warns that progress bars are off.
+    # This logger warns that progress bars are off.
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
@@ -188,6 +189,7 @@ class _ParquetFiles:
         self._num_files = 0
 
     def write(self, table: pa.Table) -> None:
+        """Add rows, and write every file that they fill."""
         self._waiting.append(table)
         while sum(part.num_rows for part in self._waiting) >= ROWS_PER_PARQUET_FILE:
             self._flush(ROWS_PER_PARQUET_FILE)

@@ -1,4 +1,4 @@
-"""Reading templates from YAML. Every rule is checked before a row is made; an error names file, line and rule."""
+"""Templates read from YAML. Every rule is checked before a row is made; an error names file, line and rule."""
 
 import difflib
 import functools
@@ -33,54 +33,54 @@ from aria_ray.tools import TOOLS, argument_problem, schema_problem, tool_definit
 TEMPLATES = resources.files("aria_ray.dataset").joinpath("templates")
 CATALOGUE = resources.files("aria_ray.dataset").joinpath("catalogue")
 MIN_BUILTIN_TOOLS = 12
-"""Calls of as many tools have 3.6 bits of entropy at most; the gate asks for 3.5 (`quality.BOUNDS`)."""
+"""Fewest built-in tools for training: calls of 12 tools have at most 3.6 bits of entropy; the gate is 3.5 (`quality`)."""
 ACTIONS = "actions.yaml"
-"""In the catalogue's folder, beside one file per domain."""
+"""File of the catalogue's folder with the actions; the others are domains."""
 
 
 @functools.cache
 def library() -> Library:
-    """The templates that come with the package."""
+    """The library of the package's templates."""
     return load_templates(TEMPLATES, CATALOGUE)
 
 
 def configured_library(config: DatasetConfig) -> Library:
-    """The templates that a configuration lets rows be made from; see `read_library`."""
+    """The library for a configuration; see `read_library`."""
     return read_library(config.tools, config.builtin_tools, catalogue=config.catalogue_share > 0)
 
 
 def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (), catalogue: bool = True) -> Library:
-    """The templates that come with the package, and those composed for tools of the user (`own_tools`).
+    """The library of the package's templates, and of templates composed for the user's `tools` (modules or JSON files).
 
-    Of the package's, those that need only `builtin_tools` (if any are named), and those of the catalogue's domains if
-    `catalogue`. What is kept for the test of unseen tools stays in any case.
+    `builtin_tools`, if any are named, limits the package's templates to those that need only these tools. The catalogue's
+    domains are included if `catalogue` is true. Templates of the split `test_unseen_tools` are always included.
 
     Raises:
-        DataError: a tool of the user cannot be understood, or has the name of another one; there is no such built-in tool, or
-            too few are named.
+        DataError: a tool of the user's cannot be understood, or has the name of another one; a built-in tool does not exist,
+            or too few are named.
     """
-    ours = library()
+    package = library()
     if builtin_tools or not catalogue:
-        ours = _narrowed(ours, builtin_tools, catalogue)
+        package = _narrowed(package, builtin_tools, catalogue)
     if not tools:
-        return ours
-    own: dict[str, ListedTool] = {}
-    taken = {tool.definition["function"]["name"] for tool in ours.tools.values()}
+        return package
+    by_name: dict[str, ListedTool] = {}
+    taken = {tool.definition["function"]["name"] for tool in package.tools.values()}
     for source in tools:
         for name, tool in user_tools(source).items():
-            shown = tool.definition["function"]["name"]
-            if shown in taken:
-                raise DataError(f"dataset.tools {source}: there is a tool {shown} already", "give it another name")
-            taken.add(shown)
-            own[name] = tool
-    return Library((*ours.intents, *user_intents(own)), ours.frames, {**ours.tools, **own})
+            short_name = tool.definition["function"]["name"]
+            if short_name in taken:
+                raise DataError(f"dataset.tools {source}: there is a tool {short_name} already", "give it another name")
+            taken.add(short_name)
+            by_name[name] = tool
+    return Library((*package.intents, *user_intents(by_name)), package.frames, {**package.tools, **by_name})
 
 
 def _narrowed(whole: Library, builtin_tools: Collection[str], catalogue: bool) -> Library:
-    """The library with fewer tools, and without the intents that need those that are gone.
+    """The library with fewer tools, without the intents that need a removed one.
 
     Raises:
-        DataError: one of the tools is not there, or too few are named to pass the gates of diversity.
+        DataError: a tool does not exist, or too few are named to pass the diversity gates.
     """
     unknown = sorted(set(builtin_tools) - set(TOOLS))
     if unknown:
@@ -113,17 +113,17 @@ def _narrowed(whole: Library, builtin_tools: Collection[str], catalogue: bool) -
 
 
 def templates_digest() -> str:
-    """First 16 hex digits of the sha256 over the template files: rows change when they do."""
+    """First 16 hex digits of the sha256 over all template files, which the rows depend on."""
     folders = [CATALOGUE, TEMPLATES, *(TEMPLATES.joinpath(category) for category in CATEGORIES)]
     texts = [(folder.name, item.name, item.read_text(encoding="utf-8")) for folder in folders for item in _yaml_files(folder)]
     return hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
 
 
 def load_templates(folder: Traversable, catalogue: Traversable | None = None) -> Library:
-    """Read and check a folder with `frames.yaml` and a folder of YAML files per category, and a catalogue's folder.
+    """The library of a folder with `frames.yaml` and a subfolder per category, and of a catalogue's folder.
 
     Raises:
-        DataError: a file is missing or breaks a rule; names file, line and rule.
+        DataError: a file is missing or breaks a rule; the message names file, line and rule.
     """
     frames_file = read_yaml(folder.joinpath("frames.yaml"))
     frames: Frames = frames_file.parse(Frames, frames_file.root, ())
@@ -144,13 +144,14 @@ def load_templates(folder: Traversable, catalogue: Traversable | None = None) ->
 
 
 class _Reader:
-    """Collects intents and tools, each checked against what is there already."""
+    """Collects intents and tools, each checked against those before it."""
 
     def __init__(self, words: Words, tools: dict[str, ListedTool]) -> None:
         self.intents: list[tuple[Category, Intent]] = []
         self.tools = tools
         self._words = words
-        self._seen: dict[str, str] = {}
+        self._places: dict[str, str] = {}
+        """Where each name and phrasing occurs first."""
 
     def read_intents(self, path: Traversable, category: Category) -> None:
         file = read_yaml(path)
@@ -166,17 +167,17 @@ class _Reader:
         domain: Domain = file.parse(Domain, file.root, ())
         for index, entity in enumerate(domain.entities):
             place: YamlPath = ("entities", index)
-            alone = domain.model_copy(update={"entities": (entity,)})
-            for name, tool in catalogue_tools(alone, actions).items():
+            one_entity = domain.model_copy(update={"entities": (entity,)})
+            for name, tool in catalogue_tools(one_entity, actions).items():
                 if name in self.tools:
                     file.refuse(place, f"tool {name!r} is there already; entities and verbs must give unique names")
                 self.tools[name] = tool
-            for category, intent in catalogue_intents(alone, actions):
+            for category, intent in catalogue_intents(one_entity, actions):
                 self._add(file, place, category, intent)
 
     def _add(self, file: YamlFile, place: YamlPath, category: Category, intent: Intent) -> None:
         _check_intent(file, place, intent, self._words, self.tools)
-        _check_unique(file, place, intent, self._seen)
+        _check_unique(file, place, intent, self._places)
         self.intents.append((category, intent))
 
 
@@ -212,7 +213,7 @@ def _check_calls(file: YamlFile, place: YamlPath, intent: Intent, values: Values
             for key, value in call.arguments.items():
                 if isinstance(value, str):
                     _check_fields(file, (*here, "arguments", key), value, intent.slot_names | result_names(done))
-            # What an earlier call gives is known only when it has run: a number or a word, either may fit here.
+            # Results of earlier calls are unknown before they run: a number or a word must fit.
             bound = [bind(call.arguments, values, [stand_in] * done) for stand_in in ("1", "word")]
             problems = [_call_problem(call.tool, arguments, tools) for arguments in bound]
             if all(problems):
@@ -242,13 +243,13 @@ def _check_fields(file: YamlFile, place: YamlPath, text: str, allowed: Iterable[
         file.refuse(place, f"unknown slot {{{unknown[0]}}} in {text!r}; known here: {known}")
 
 
-def _check_unique(file: YamlFile, place: YamlPath, intent: Intent, seen: dict[str, str]) -> None:
-    # The same sentence, its slots blanked, in two families could be trained on in one and tested in the other.
+def _check_unique(file: YamlFile, place: YamlPath, intent: Intent, places: dict[str, str]) -> None:
+    # Two families with the same sentence, slots blanked, could be in training and in the test.
     keys: list[tuple[YamlPath, str]] = [(("name",), f"intent {intent.name!r}")]
     blanked = [re.sub(r"\{\w+\}", "{}", text.lower()) for text in intent.phrasings]
     keys += [(("phrasings", index), f"phrasing {text!r}") for index, text in enumerate(blanked)]
     for below, key in keys:
         here = (*place, *below)
-        if key in seen:
-            file.refuse(here, f"{key} is a duplicate of {seen[key]}; every name and phrasing must be unique")
-        seen[key] = f"{'/'.join(Path(file.name).parts[-2:])}:{file.line(here)}"
+        if key in places:
+            file.refuse(here, f"{key} is a duplicate of {places[key]}; every name and phrasing must be unique")
+        places[key] = f"{'/'.join(Path(file.name).parts[-2:])}:{file.line(here)}"

@@ -1,7 +1,7 @@
-"""What a client of the endpoint would get: rows rendered by our chat template and read back by vLLM's own parsers.
+"""The round trip of a row: rendered by our chat template, read back by vLLM's parsers, as a client of the endpoint gets it.
 
-Needs vLLM, and takes seconds to import it, so only the processes that make rows do. A tokenizer of bytes and our markers stands
-for the model's: the parsers need one, and their answers depend on the markers being single tokens, not on the other tokens.
+Importing vLLM takes seconds, so only the processes that make rows do it. A tokenizer of bytes and our markers replaces the
+model's: the parsers need a tokenizer, and depend only on the markers being single tokens.
 """
 
 import codecs
@@ -31,10 +31,10 @@ from aria_ray.grammar import (
 )
 
 CHUNKS = (5, 23, 61, 101)
-"""Tokens of a streamed piece, drawn anew for each: odd, so that pieces end within names, numbers and characters."""
+"""Lengths of a streamed piece in tokens, drawn for each piece: odd, so that pieces end within names, numbers and characters."""
 _SPECIAL = (*MARKERS, TURN_START, TURN_END)
 _BYTES = [*(bytes([byte]) for byte in range(256)), *(marker.encode() for marker in _SPECIAL)]
-"""What each token id stands for."""
+"""Bytes of each token id."""
 _SPLIT = re.compile(f"({'|'.join(map(re.escape, _SPECIAL))})")
 
 Parsed = tuple[str, str, list[tuple[str, Any]]]
@@ -43,19 +43,19 @@ Parsed = tuple[str, str, list[tuple[str, Any]]]
 
 @dataclass(frozen=True)
 class _Engine:
-    """vLLM's parser for our format, a request to it, and the tokenizer of bytes."""
+    """vLLM's parser class for our format, a request, and the tokenizer of bytes."""
 
     parser: Any
     whole: Any
-    """One parser for turns that come whole: it keeps nothing from one to the next."""
+    """A parser for whole turns; it keeps no state between turns."""
     request: Any
     tokenizer: Any
 
 
 def round_trip_problems(tools: Sequence[ToolDefinition], messages: Sequence[Message], seed: str) -> list[str]:
-    """What does not come back as it was, turn by turn, whole and streamed in odd pieces; empty where all does.
+    """Differences after the round trip, for each assistant turn as a whole and streamed in odd pieces; empty if there are none.
 
-    Also checks that nothing in the text of users and tools has become a control token.
+    Also checks that no text of users or tools became a control token.
 
     Raises:
         DataError: vLLM is not installed.
@@ -66,7 +66,7 @@ def round_trip_problems(tools: Sequence[ToolDefinition], messages: Sequence[Mess
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        # A turn reads the same whatever came before; only the last one is rendered with all of it.
+        # Parsing does not depend on earlier turns, so only the last turn is rendered with them.
         whole = text if index == len(messages) - 1 else _render([message], ())
         prompt, turn = whole.rsplit(f"{TURN_START}assistant\n", 1)
         turn = turn.removesuffix("\n").removesuffix(TURN_END)
@@ -82,16 +82,16 @@ def round_trip_problems(tools: Sequence[ToolDefinition], messages: Sequence[Mess
 
 
 def _control_problems(text: str, messages: Sequence[Message]) -> list[str]:
-    """Each marker must be there as often as the structure has it: once more means that data became one."""
+    """Each marker must occur as often as the structure has it; one more means that data became a marker."""
     wanted = {
         TURN_START: len(messages) + (messages[0]["role"] != "system"),  # there is always a system turn
         THINK_START: 1,  # of the last turn
         CALL_START: sum(len(message.get("tool_calls") or ()) for message in messages),
         RESPONSE_START: sum(message["role"] == "tool" for message in messages),
     }
-    found = {marker: text.count(marker) for marker in wanted}
+    counts = {marker: text.count(marker) for marker in wanted}
     return [
-        f"{marker} occurs {found[marker]} times, must {count}" for marker, count in wanted.items() if found[marker] != count
+        f"{marker} occurs {counts[marker]} times, must {count}" for marker, count in wanted.items() if counts[marker] != count
     ]
 
 
@@ -140,7 +140,7 @@ def _loaded(arguments: str) -> Any:
 
 
 def _pieces(turn: str, rng: random.Random) -> Iterator[tuple[str, list[int], bool]]:
-    """Text and token ids of each streamed piece, and whether it is the last. A character's bytes may be in two pieces."""
+    """Text and token ids of each streamed piece, and whether it is the last. Two pieces may share a character's bytes."""
     token_ids = _token_ids(turn)
     decoder = codecs.getincrementaldecoder("utf-8")()
     start = 0
@@ -152,7 +152,7 @@ def _pieces(turn: str, rng: random.Random) -> Iterator[tuple[str, list[int], boo
 
 
 def _token_ids(text: str) -> list[int]:
-    """Bytes as themselves, markers from 256 up."""
+    """Token ids of a text: its bytes, and the markers from 256 up."""
     token_ids: list[int] = []
     for part in _SPLIT.split(text):
         token_ids += [256 + _SPECIAL.index(part)] if part in _SPECIAL else part.encode()
@@ -189,7 +189,7 @@ def _byte_tokenizer() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(marker, normalized=False) for marker in _SPECIAL])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-    # The parsers ask for these turn by turn and token by token: half of their time, and the same answers every time.
+    # The parsers call these for every turn and token, which took half of their time; the results never change.
     vocabulary = fast.get_vocab()
     fast.get_vocab = lambda: vocabulary
     fast.decode = _decode

@@ -1,7 +1,7 @@
-"""Whether the whole is fit to train on: figures over all rows, and the gates they have to pass.
+"""Quality of the whole dataset: figures over all rows, and the gates that they must pass.
 
-What needs every text in memory (near-duplicates, distinct n-grams, similarity) is measured on whole template families, drawn by
-hash until there are about `MAX_SAMPLED_ROWS` rows: rows of one family are each other's likeliest duplicates, and memory stays
+Near-duplicates, distinct n-grams and similarity need all texts in memory. They are measured on whole template families, a
+sample by hash of about `MAX_SAMPLED_ROWS` rows: rows of one family are the likeliest duplicates of each other, and memory stays
 the same for a million rows.
 """
 
@@ -37,21 +37,21 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "tool_entropy_bits": (3.5, math.inf),
     "value_entropy_bits": (4.0, math.inf),
 }
-"""Least and most of each figure of diversity."""
+"""Lowest and highest allowed value of each diversity figure."""
 Facts = dict[str, Any]
 COUNTED_COLUMNS = ("scenario", "category", "difficulty", "split", "augmentation")
 NAMED_IDS = 5
-"""How many offending rows an error names."""
+"""Number of offending rows that an error names."""
 MAX_SAMPLED_ROWS = 20_000
 NUM_PERMUTATIONS = 64
-"""Of MinHash: a Jaccard index is known to about 1 / sqrt(64) = 0.125, enough to tell a duplicate from a sibling."""
+"""Permutations of a MinHash: the error of a Jaccard index is about 1 / sqrt(64) = 0.125, enough to tell duplicates apart."""
 NUM_PAIRS = 2000
 """Pairs of rows whose similarity is averaged."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def facts_of(row: Row, problems: Sequence[str]) -> Facts:
-    """What the figures need of a row; made where the row is made, so that counting costs little where all come together."""
+    """What the figures need of a row. The task that makes the row computes it, so that the driver only counts."""
     real = {listed: names["tool"] for listed, names in json.loads(row["tool_names"]).items()}
     calls = [call for message in row["messages"] for call in message_calls(message)]
     text = next(message["content"] for message in row["messages"] if message["role"] == "user")
@@ -72,12 +72,12 @@ def facts_of(row: Row, problems: Sequence[str]) -> Facts:
 
 @dataclass
 class Quality:
-    """Figures over all rows, added one by one, and the gates. Shares are 0 to 1, entropy is in bits."""
+    """Figures over rows that are added one by one, and the gates. Shares are 0 to 1, entropies are in bits."""
 
     sampled_share: float = 1.0
     """Share of the template families whose texts are kept; see `sampled_share`."""
     problems: dict[str, list[str]] = field(default_factory=dict)
-    """What is wrong with rows, by their ids."""
+    """Problems of rows by row id; rows without problems are left out."""
     num_rows: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=lambda: {column: Counter() for column in COUNTED_COLUMNS})
     families: dict[str, set[str]] = field(default_factory=dict)
@@ -89,16 +89,16 @@ class Quality:
     ngrams: dict[int, Counter[tuple[str, ...]]] = field(default_factory=lambda: {1: Counter(), 2: Counter(), 3: Counter()})
     hashes: dict[str, MinHash] = field(default_factory=dict)
     near_duplicates: dict[str, str] = field(default_factory=dict)
-    """Rows and the earlier row that each is like."""
+    """Near-duplicates by row id, each with the earlier row that it resembles."""
     index: MinHashLSH = field(default_factory=lambda: MinHashLSH(NEAR_DUPLICATE_JACCARD, NUM_PERMUTATIONS))
 
     def add(self, facts: Facts) -> None:
-        """Count a row in."""
+        """Count a row by its facts."""
         self.num_rows += 1
         row_id, family = facts["id"], facts["columns"]["template_family"]
         if facts["problems"]:
             self.problems[row_id] = facts["problems"]
-        if not facts["columns"]["template_id"].startswith(USER_PREFIX):  # the shares are those of the templates
+        if not facts["columns"]["template_id"].startswith(USER_PREFIX):  # only templates have target shares
             for column, counter in self.counts.items():
                 counter[str(facts["columns"][column])] += 1
         self.families.setdefault(facts["columns"]["split"], set()).add(family)
@@ -122,10 +122,10 @@ class Quality:
         self.hashes[row_id] = hashed
 
     def checked(self) -> dict[str, Any]:
-        """The figures, once every gate has been passed.
+        """The figures, after every gate has passed.
 
         Raises:
-            DataError: the rows do not pass a gate; names the rule, the figure and rows that break it.
+            DataError: the rows fail a gate; the message names the rule, the figure and offending rows.
         """
         figures = self.figures()
         _gate_rows(self.problems)
@@ -135,7 +135,7 @@ class Quality:
         return figures
 
     def figures(self) -> dict[str, Any]:
-        """What `quality.json` says."""
+        """The content of `quality.json`."""
         sampled = len(self.hashes)
         return {
             "rows_with_problems": len(self.problems),
@@ -160,35 +160,35 @@ class Quality:
 
 
 def sampled_share(num_rows: int) -> float:
-    """The share of families to keep the texts of, for about `MAX_SAMPLED_ROWS` rows of `num_rows`."""
+    """Share of the families whose texts are kept, so that they have about `MAX_SAMPLED_ROWS` of `num_rows` rows."""
     return min(1.0, MAX_SAMPLED_ROWS / max(1, num_rows))
 
 
 def _gate_rows(problems: Mapping[str, Sequence[str]]) -> None:
     if problems:
-        named = "; ".join(f"{row_id}: {found[0]}" for row_id, found in list(problems.items())[:NAMED_IDS])
-        raise DataError(f"{len(problems)} rows are wrong and none may be", f"correct their templates: {named}")
+        named = "; ".join(f"{row_id}: {row_problems[0]}" for row_id, row_problems in list(problems.items())[:NAMED_IDS])
+        raise DataError(f"{len(problems)} rows have problems and none may", f"correct their templates: {named}")
 
 
 def _gate_duplicates(figures: Mapping[str, Any], near_duplicates: Mapping[str, str]) -> None:
     if figures["near_duplicate_share"] > MAX_NEAR_DUPLICATE_SHARE:
         named = ", ".join(f"{row} is like {other}" for row, other in list(near_duplicates.items())[:NAMED_IDS])
         raise DataError(
-            f"{figures['near_duplicate_share']:.1%} of the rows are near-duplicates (Jaccard index of word trigrams from "
+            f"{figures['near_duplicate_share']:.1%} of the rows are near-duplicates (Jaccard index of word trigrams at least "
             f"{NEAR_DUPLICATE_JACCARD}) and at most {MAX_NEAR_DUPLICATE_SHARE:.0%} may be",
             f"give templates more slots: {named}",
         )
 
 
 def _gate_shares(figures: Mapping[str, Any]) -> None:
-    # A small dataset cannot hit the shares closer than a few templates, one of few intents not closer than one of them.
+    # A small dataset meets the shares to within two templates, and one of few intents to within one intent.
     tolerance = max(SHARE_TOLERANCE, 2 / max(1, figures["num_templates"]), 1 / max(1, figures["num_intents_trained"]))
     for column, shares in SHARES.items():
         for key, share in shares.items():
-            found = figures["shares"][column].get(key, 0.0)
-            if abs(found - share) > tolerance:
+            actual = figures["shares"][column].get(key, 0.0)
+            if abs(actual - share) > tolerance:
                 raise DataError(
-                    f"{found:.1%} of the rows are of {column} {key} and it must be {share:.0%} give or take {tolerance:.1%}",
+                    f"{actual:.1%} of the rows have the {column} {key} and it must be {share:.0%} ± {tolerance:.1%}",
                     "change dataset.num_templates, builtin_tools, num_intents or seed, or add templates",
                 )
 
@@ -219,7 +219,7 @@ def _permutations() -> Any:
 
 
 def _mean_similarity(hashes: Sequence[MinHash]) -> float:
-    """Mean Jaccard index of pairs of rows drawn by chance, the same ones each time."""
+    """Mean Jaccard index of `NUM_PAIRS` random pairs of rows, with a fixed seed."""
     if len(hashes) < 2:
         return 0.0
     rng = random.Random("pairs")

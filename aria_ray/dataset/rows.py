@@ -14,32 +14,32 @@ from aria_ray.dataset.tool_lists import ToolLists
 Row = dict[str, Any]
 
 USER_PREFIX = "own/"
-"""How the template ids of conversations begin that come from files of the user."""
+"""Start of the template ids of the user's conversations. It is part of row ids, so the dataset's bytes depend on it."""
 MAX_DRAWS = 20
-"""Times that values are drawn for a tool of the user until it takes them: what it refuses is not known from its schema."""
+"""Attempts to draw values that a user's tool accepts: its schema does not say all that it refuses."""
 
 
 class RowMaker:
-    """A template library with its toolboxes: what a process needs to make rows."""
+    """Makes rows from a template library; one per process, which builds the tool lists once."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
 
     @functools.cached_property
     def tool_lists(self) -> ToolLists:
-        """Tool lists."""
+        """The tool lists of the library, built on first use."""
         return ToolLists(self.library)
 
-    def row(self, template_id: str, augmentation: Augmentation, turn: int, seed: int) -> Row:
-        """The row of a base template under an augmentation; `turn` counts those of the same augmentation, from 0.
+    def row(self, template_id: str, augmentation: Augmentation, repetition: int, seed: int) -> Row:
+        """The row of a base template under an augmentation; `repetition` counts rows with the same augmentation, from 0.
 
         Keys: id, template_id, template_family, augmentation, category, scenario, difficulty, split, tools (list of OpenAI
-        function definitions), messages (OpenAI chat), answer_contains (texts a right answer has, whatever the case),
-        tool_names (JSON, for `tools.execute_listed`).
+        function definitions), messages (OpenAI chat), answer_contains (texts that a right answer contains in upper or lower
+        case), tool_names (JSON, for `tools.execute_listed`).
         """
         template = self.library.template(template_id)
         intent = template.intent
-        row_id = f"{template_id}/{augmentation}" + (f"-{turn}" if turn else "")
+        row_id = f"{template_id}/{augmentation}" + (f"-{repetition}" if repetition else "")
         rng = random.Random(f"{seed}:{row_id}")
         listing = self.tool_lists.choose(intent, variant(augmentation), rng)
         for _ in range(MAX_DRAWS if intent.domain == USER_DOMAIN else 1):

@@ -23,21 +23,21 @@ CATEGORY_SHARES: dict[Category, float] = {
     "conversions": 0.13,
     "tool_errors": 0.15,
 }
-"""Tool errors are just the rows of the scenario `error`; reasoning has the catalogue."""
+"""Tool errors are exactly the rows of the scenario `error`. Reasoning includes the catalogue's tools."""
 SPLIT_SHARES: dict[Split, float] = {"train": 0.80, "validation": 0.08, "test": 0.12, "test_unseen_tools": 0.08}
-"""Relative to each other, among the splits a scenario has."""
+"""Weights, relative to each other among the splits that a scenario has."""
 
 
 def choose_templates(
     library: Library, num_templates: int, catalogue_share: float, seed: int, num_intents: int | None = None
 ) -> list[Template]:
-    """Base templates in order of their ids, with the scenario, category and split shares of the dataset at any size.
+    """Base templates sorted by id, with the dataset's shares of scenarios, categories and splits at any size.
 
-    `catalogue_share` is the catalogue's part of what it has templates for: reasoning with tools, and errors. `num_intents` of
-    the intents are drawn in the same shares; None takes all.
+    `catalogue_share` is the catalogue's share of the categories that it has templates for: reasoning and tool errors.
+    `num_intents` limits the intents, drawn in the same shares; None takes all.
 
     Raises:
-        DataError: there are not that many.
+        DataError: the library has fewer than `num_templates` templates.
     """
     pools = _pools(library if num_intents is None else _with_fewer_intents(library, num_intents, seed), seed)
     chosen: list[Template] = []
@@ -46,7 +46,7 @@ def choose_templates(
         kinds = {split: pools[scenario, split] for split in SPLIT_SHARES if pools.get((scenario, split))}
         wanted = apportion(count, {split: SPLIT_SHARES[split] for split in kinds})
         short = 0
-        # A split with too few templates leaves its places to the others; training comes last and takes them.
+        # A split with too few templates leaves its places to the next; training is last and takes what is left.
         for split in sorted(kinds, key=lambda split: split == "train"):
             taken = _take(kinds[split], wanted[split] + short, catalogue_share, carry, library, seed)
             short = wanted[split] + short - len(taken)
@@ -61,9 +61,9 @@ def choose_templates(
 
 
 def apportion(total: int, shares: Mapping[Key, float], carry: dict[Key, float] | None = None) -> dict[Key, int]:
-    """Split a whole number by shares so that the parts add up (largest remainders).
+    """Split a whole number by shares into whole parts that add up to it (method of largest remainders).
 
-    `carry` remembers what rounding took from each key, so that it comes back with the next number.
+    `carry` keeps what rounding took from each key and gives it back in the next call.
     """
     weight = sum(shares.values())
     owed = carry if carry is not None else {}
@@ -79,9 +79,9 @@ def apportion(total: int, shares: Mapping[Key, float], carry: dict[Key, float] |
 
 
 def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Library:
-    """A library with so many of the intents that are trained on, or all of a scenario where it has fewer.
+    """A library with `num_intents` of the intents for training, or all of a scenario that has fewer.
 
-    The user's own, and those of the test of unseen tools, stay all.
+    The intents of the user's tools and of the split `test_unseen_tools` all stay.
     """
 
     def stays(intent: Intent) -> bool:
@@ -105,7 +105,7 @@ def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Librar
 
 
 def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[TemplateKind, list[Template]]]:
-    """Families by scenario and split, then by kind, low numbers first: every intent comes once before any comes twice."""
+    """Families by scenario and split, then by kind, in order of number: each intent occurs once before any occurs twice."""
     ranked: list[tuple[int, float, Template]] = [
         (family.number, stable_fraction(f"{seed}:{family.family}"), family) for family in library.families()
     ]
@@ -130,13 +130,13 @@ def _take(
     library: Library,
     seed: int,
 ) -> list[Template]:
-    """`wanted` templates of one scenario and split, or as many as there are; each family once before any comes again."""
+    """`wanted` templates of one scenario and split, or all if there are fewer; each family once before any occurs again."""
     shares = {}
     for category, origin in kinds:
         parts: dict[Origin, float] = {"built-in": 1 - catalogue_share, "catalogue": catalogue_share}
         parts["user"] = USER_TOOLS_SHARE / (1 - USER_TOOLS_SHARE)
         present = [other for other in parts if (category, other) in kinds]
-        # An origin without any competitor has all of its category, whatever its part.
+        # The only origin of a category has all of it.
         part = parts[origin] / sum(parts[other] for other in present) if len(present) > 1 else 1.0
         if part:
             shares[category, origin] = CATEGORY_SHARES[category] * part
@@ -150,9 +150,9 @@ def _take(
 
 
 def _in_frames(families: list[Template], library: Library, seed: int) -> Iterator[Template]:
-    """Every family in one frame, then in another, each in an order of its own."""
+    """Every family in one frame, then every family in another; each family has its own order of frames."""
     names = list(library.frames.frames)
     orders = [random.Random(f"{seed}:frames:{family.family}").sample(names, len(names)) for family in families]
-    for turn in range(len(names)):
+    for position in range(len(names)):
         for family, order in zip(families, orders, strict=True):
-            yield Template(family.intent, family.category, family.number, order[turn])
+            yield Template(family.intent, family.category, family.number, order[position])

@@ -1,4 +1,4 @@
-"""From an intent to a conversation: the thoughts, the calls, what the real tools said, and the answer."""
+"""From an intent to a conversation: thoughts, calls, results of the real tools, and the answer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ NOT_NEEDED, UNAVAILABLE = "no tool needed", "no listed tool can do it"
 
 @dataclass(frozen=True)
 class Conversation:
-    """Messages from the user's request to the answer, and what the answer has to contain."""
+    """Messages from the user's request to the answer, and the texts that the answer must contain."""
 
     messages: tuple[Message, ...]
     answer_contains: tuple[str, ...]
@@ -34,8 +34,8 @@ def difficulty(intent: Intent, values: Values) -> int:
     """How hard a request is, 1 to 4.
 
     1: no call, or one call with at most two single values;
-    2: one call with a list, with a text of several words or with three values; or a request that only looks like one;
-    3: an error: refused, failed, something missing, or no tool that can do it;
+    2: one call with a list, with a text of several words or with three values; or a miss that looks like a hit;
+    3: an error: refused, failed, a value missing, or no tool that can do it;
     4: several calls.
     """
     if intent.scenario == "multi":
@@ -49,7 +49,7 @@ def difficulty(intent: Intent, values: Values) -> int:
 
 
 def converse(intent: Intent, values: Values, request: str, listing: Listing) -> Conversation:
-    """The right conversation for a request; every call is run by the real tool."""
+    """The right conversation for a request; the real tools run every call."""
     messages: list[Message] = [{"role": "user", "content": request}]
     results: list[ToolResult] = []
     last_round: list[ToolResult] = []
@@ -64,21 +64,22 @@ def converse(intent: Intent, values: Values, request: str, listing: Listing) -> 
             for index, result in enumerate(last_round, len(results))
         ]
         results += last_round
-    said = _sayings(values, results)
-    messages.append(answer_message(thought_without_call(intent.ask, _reason(intent)), intent.answer.format(**said)))
+    spoken_values = _spoken_values(values, results)
+    messages.append(answer_message(thought_without_call(intent.ask, _reason(intent)), intent.answer.format(**spoken_values)))
     if intent.contains is None:
         contains = [_without_prefix(result.text) for result in last_round]
     else:
-        contains = [text.format(**said) for text in intent.contains]
+        contains = [text.format(**spoken_values) for text in intent.contains]
     return Conversation(tuple(messages), tuple(contains), failed=not all(result.ok for result in results))
 
 
-def _sayings(values: Values, results: list[ToolResult]) -> dict[str, str]:
-    said = {name: spoken(value) for name, value in values.items()}
-    said |= {f"result{number}": _without_prefix(result.text) for number, result in enumerate(results, 1)}
+def _spoken_values(values: Values, results: list[ToolResult]) -> dict[str, str]:
+    """Texts for the placeholders of an answer: slots, `result1` and so on, and `result` for the last one."""
+    texts = {name: spoken(value) for name, value in values.items()}
+    texts |= {f"result{number}": _without_prefix(result.text) for number, result in enumerate(results, 1)}
     if results:
-        said["result"] = _without_prefix(results[-1].text)
-    return said
+        texts["result"] = _without_prefix(results[-1].text)
+    return texts
 
 
 def _reason(intent: Intent) -> str:

@@ -1,4 +1,4 @@
-"""Typed generators for the variable parts of a template: numbers, words, dates, choices, and how they read aloud."""
+"""Slots: typed generators for the variable parts of a template (numbers, words, dates), and their text in sentences."""
 
 import datetime
 import random
@@ -13,11 +13,11 @@ Values = dict[str, Any]
 Words = Mapping[str, tuple[str, ...]]
 
 MAIL_HOSTS = ("example.com", "example.org", "example.net")
-"""Hosts that nobody can own (RFC 2606)."""
+"""Hosts reserved for examples (RFC 2606)."""
 
 
 class Slot(BaseModel):
-    """One generator: exactly one of the kinds, and the options of that kind."""
+    """A generator: exactly one of the kinds, and its options `count`, `digits` and `step`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,15 +43,15 @@ class Slot(BaseModel):
     text: tuple[str, ...] | None = None
     """One of some free texts."""
     list_of: tuple[str, ...] | None = None
-    """A list of `count` different ones of these."""
+    """A list of `count` different texts of these."""
     email: str | None = None
-    """An address for mail, made of a word of a named list."""
+    """An e-mail address made from a word of a named list."""
     pattern: str | None = None
-    """A text with digits for its `#`, the first of them not 0: `FL-####`."""
+    """A text with a random digit for each `#`, the first one not 0: `FL-####`."""
     reference: str | None = None
-    """A pattern like that, for something that simulated tools know."""
+    """A pattern for a reference that exists for simulated tools (`tools.reference_exists`)."""
     unknown_reference: str | None = None
-    """The same for something that they do not know."""
+    """A pattern for a reference that does not exist for them."""
 
     count: tuple[int, int] = (1, 1)
     digits: int = 2
@@ -69,7 +69,7 @@ class Slot(BaseModel):
 
     @property
     def kind(self) -> str:
-        """Which of the kinds it is."""
+        """Name of the kind that is set."""
         return next(kind for kind in _DRAW if getattr(self, kind) is not None)
 
 
@@ -92,10 +92,10 @@ class Pairs(BaseModel):
 
 
 def draw_values(slots: Mapping[str, Slot], pairs: Pairs | None, words: Words, rng: random.Random) -> Values:
-    """Values for every slot, drawn in the order they are written.
+    """A value for every slot, drawn in the order of `slots`.
 
     Raises:
-        KeyError: a slot names a word list, or a slot drawn before it, that is not there.
+        KeyError: a slot names a word list that does not exist, or a slot that is not drawn before it.
     """
     values: Values = {}
     if pairs is not None:
@@ -106,7 +106,7 @@ def draw_values(slots: Mapping[str, Slot], pairs: Pairs | None, words: Words, rn
 
 
 def spoken(value: Any) -> str:
-    """A value as a sentence says it; a list as `12, 7 and 9`."""
+    """A value as text in a sentence; a list as `12, 7 and 9`."""
     if isinstance(value, list):
         *first, last = [spoken(item) for item in value]
         return f"{', '.join(first)} and {last}" if first else last

@@ -1,7 +1,7 @@
 """Templates: intents with their phrasings, and the splits they fall into.
 
-A *family* is an intent in one phrasing, a *base template* is a family in one frame. Splits are by family, so a held-out
-family is a phrasing that training never saw. `loading` reads them from YAML.
+A *family* is an intent in one phrasing. A *base template* is a family in one frame. Splits are by family, so training never
+sees the phrasing of a held-out family. `loading` reads templates from YAML.
 """
 
 import functools
@@ -24,9 +24,9 @@ Split = Literal["train", "validation", "test", "test_unseen_tools"]
 CATEGORIES: tuple[Category, ...] = ("math", "text_processing", "reasoning", "conversions", "tool_errors")
 UNSEEN_TOOLS = ("median", "slugify", "number_to_base")
 UNSEEN_DOMAINS = ("library", "pets", "energy")
-"""Held out: no training row calls or lists one of these tools, or a tool of one of these domains of the catalogue."""
+"""Held-out tools and domains of the catalogue: no training row calls or lists one of them."""
 USER_DOMAIN = "own"
-"""The domain of tools that the user brings."""
+"""The domain of the user's tools. It is part of seeds and rows, so the dataset's bytes depend on the text."""
 
 
 class _Part(BaseModel):
@@ -34,58 +34,58 @@ class _Part(BaseModel):
 
 
 class CallTemplate(_Part):
-    """A tool call whose arguments may be `{slot}`, `{result}` or `{result2}`: alone they keep their type."""
+    """A tool call whose arguments may hold `{slot}`, `{result}` or `{result2}`; a placeholder alone keeps its value's type."""
 
     tool: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class Intent(_Part):
-    """One thing a user may want, in several phrasings, and the right way to serve it."""
+    """One thing that a user may want, in several phrasings, with the right calls and answer."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
     scenario: Scenario
     error: Literal["refused", "failed", "missing", "unavailable"] | None = None
-    """What goes wrong in an error intent: refused without a call; the call fails; a value is missing; no tool can."""
+    """What goes wrong in an error intent: refused without a call, the call fails, a value is missing, or no tool can do it."""
     ask: str = Field(min_length=1)
     """The topic in two or three words, for the thought."""
     reason: str | None = None
-    """Why nothing is called, in a refused or missing error."""
+    """Why no tool is called, where `error` is refused or missing."""
     lookalike: bool = False
-    """Whether a miss reads as if it needed a tool."""
+    """Whether a miss looks as if it needed a tool."""
     listed: tuple[str, ...] = ()
-    """Tools that the list must have although they are not called."""
+    """Tools that the tool list must contain although they are not called."""
     without: tuple[str, ...] = ()
-    """Tools that the list must not have, because they could do it after all."""
+    """Tools that the tool list must not contain, because they could serve the request."""
     slots: dict[str, Slot] = Field(default_factory=dict)
     pairs: Pairs | None = None
     steps: tuple[tuple[CallTemplate, ...], ...] = ()
     """Rounds of parallel calls."""
     answer: str
     contains: tuple[str, ...] | None = None
-    """What a right answer has to contain; the results of the last round if not given."""
+    """Texts that a right answer contains; None for the results of the last round."""
     phrasings: tuple[str, ...] = Field(min_length=2)
     domain: str = ""
-    """The domain of the catalogue whose tools it is about; empty for the built-in tools."""
+    """Domain of the tools; empty for the built-in tools."""
 
     @property
     def is_unseen(self) -> bool:
-        """Whether it is for the test of unseen tools alone."""
+        """Whether it belongs to the split `test_unseen_tools`."""
         return self.domain in UNSEEN_DOMAINS or bool(set(self.needed_tools) & set(UNSEEN_TOOLS))
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """The tools it calls, each once."""
+        """The tools that it calls, each once."""
         return tuple(dict.fromkeys(call.tool for calls in self.steps for call in calls))
 
     @property
     def needed_tools(self) -> tuple[str, ...]:
-        """The tools its list must have."""
+        """The tools that its tool list must contain."""
         return tuple(dict.fromkeys((*self.tools, *self.listed)))
 
     @property
     def num_calls(self) -> int:
-        """Calls over all rounds."""
+        """Number of calls over all rounds."""
         return sum(len(calls) for calls in self.steps)
 
     @property
@@ -108,14 +108,14 @@ class Intent(_Part):
 
 
 class Frames(_Part):
-    """Short neutral wrappers, by name, each with one `{q}`; and sentences that may stand around a request."""
+    """Frames by name, each a short neutral wrapper with one `{q}`; and texts that augmentation adds or exchanges."""
 
     frames: dict[str, str] = Field(min_length=1)
     contexts: tuple[str, ...] = Field(min_length=1)
     fillers: tuple[str, ...] = Field(min_length=1)
     words: dict[str, tuple[str, ...]]
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Phrases that may stand for another one wherever it occurs as whole words."""
+    """Phrases that may replace a phrase wherever it occurs as whole words."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +139,15 @@ class Template:
 
     @property
     def phrasing(self) -> str:
-        """The user's sentence with its slots."""
+        """The user's sentence with its slots as placeholders."""
         return self.intent.phrasings[self.number - 1]
 
     @property
     def split(self) -> Split:
         """The split of its family, by hash, about 80 : 8 : 12.
 
-        The first phrasing of an intent is always trained on, so no held-out family asks for something never taught;
-        the shares of the others make up for it. Families that need an unseen tool are a split of their own.
+        The first phrasing of an intent is always for training, so every held-out family asks for something that was taught.
+        The limits below make up for it. Families that need an unseen tool are a split by themselves.
         """
         if self.intent.is_unseen:
             return "test_unseen_tools"
@@ -159,23 +159,23 @@ class Template:
 
 @dataclass(frozen=True)
 class ListedTool:
-    """A tool that conversations may list: its definition, and where it comes from."""
+    """A tool that tool lists may contain: its definition, domain and backend."""
 
     definition: ToolDefinition
     domain: str = ""
     """Empty for the built-in tools."""
     backend: Backend | None = None
-    """What answers in place of a simulated tool."""
+    """Backend of a simulated tool; None for one that is run."""
 
     @property
     def is_unseen(self) -> bool:
-        """Whether no training row may list it."""
+        """Whether it is held out: no training row may list it."""
         return self.domain in UNSEEN_DOMAINS or (not self.domain and self.definition["function"]["name"] in UNSEEN_TOOLS)
 
 
 @dataclass(frozen=True)
 class Library:
-    """Every intent, and every tool by its real name."""
+    """The intents, the frames, and the tools by real name."""
 
     intents: tuple[tuple[Category, Intent], ...]
     frames: Frames
@@ -205,22 +205,22 @@ class Library:
 
 
 def stable_fraction(text: str) -> float:
-    """A number from 0 to 1 that depends on the text alone, in every process and version."""
+    """A number from 0 to 1 by hash of the text, the same in every process and version of Python."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def fields_of(text: str) -> list[str]:
-    """The names in braces; ValueError where a brace is not closed."""
+    """The names in braces of a text; ValueError if a brace is not closed."""
     return [field for _, field, _, _ in string.Formatter().parse(text) if field is not None]
 
 
 def result_names(count: int) -> set[str]:
-    """The placeholders for the results of `count` calls."""
+    """Names of the placeholders for the results of `count` calls."""
     return {f"result{number}" for number in range(1, count + 1)} | ({"result"} if count else set())
 
 
 def bind(arguments: dict[str, Any], values: Values, results: Sequence[str]) -> dict[str, Any]:
-    """Arguments with slots and earlier results put in; a lone placeholder keeps the type of its value."""
+    """Arguments with slot values and earlier results filled in; a placeholder alone keeps the type of its value."""
     known = {**values, **{f"result{number}": _typed(text) for number, text in enumerate(results, 1)}}
     if results:
         known["result"] = _typed(results[-1])
@@ -239,7 +239,7 @@ def _bound(value: Any, known: Values) -> Any:
 
 
 def _typed(text: str) -> int | float | str:
-    # `nan` and `infinity` are words here, though float() reads them as numbers.
+    # float() would also read `nan` and `infinity`, which are words here.
     if not text[:1].isdigit() and not text[1:2].isdigit():
         return text
     for kind in (int, float):

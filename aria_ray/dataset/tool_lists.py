@@ -1,8 +1,8 @@
-"""Tool lists. Rows draw theirs from a fixed set of toolboxes, so that many rows share the start of their prompt.
+"""Tool lists. Rows draw from a fixed set of lists, so that many rows share the start of their prompt.
 
-The built-in tools have their toolboxes, and each domain of the catalogue has its own, whose tools look alike. A toolbox is
-listed in one of three variants, each a function of the toolbox alone: `plain`; `extended` (another order, a tool that looks
-like one of its own, and one from elsewhere); `masked` (neutral names for tools and parameters, the descriptions stay).
+The built-in tools have lists, and so has each domain of the catalogue, whose tools resemble each other. A list appears in one
+of three variants, each a function of the list alone: `plain`; `extended` (another order, with one more tool that resembles one
+of the list and one of any domain); `masked` (neutral names for tools and parameters, the same descriptions).
 """
 
 import difflib
@@ -18,24 +18,24 @@ from aria_ray.errors import DataError
 from aria_ray.grammar import Call, ToolDefinition
 
 Variant = Literal["plain", "extended", "masked"]
-Box = tuple[str, ...]
-"""Real names of tools, in the order of the list."""
+ToolNames = tuple[str, ...]
+"""A tool list: real names of tools in their order."""
 
-BOXES_PER_GROUP = 3
-"""Toolboxes that hold the tools of a request which needs several."""
-BOXES_PER_TOOL = 3
-"""Toolboxes that a tool is in at least."""
+LISTS_PER_GROUP = 3
+"""Lists for each group of tools that one request needs together."""
+LISTS_PER_TOOL = 3
+"""Fewest lists that contain a tool."""
 SIZES = (3, 4)
-"""Fewest and most tools of a box, if its group needs no more: the tool list is most of the prompt."""
+"""Fewest and most tools of a list, unless its group needs more. Lists are short because they are most of the prompt."""
 _LETTERS = "abcdefghijkmnpqrstuvwxyz"
-"""Without l and o, which look like digits."""
+"""Letters of neutral names, without l and o, which look like digits."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A tool list as one conversation shows it."""
+    """A tool list in one variant, as a conversation shows it."""
 
-    real_names: Box
+    real_names: ToolNames
     definitions: tuple[ToolDefinition, ...]
     tool_names: str
     """JSON of {listed name: {"tool": real name, "parameters": {listed: real}}}; see `tools.execute_listed`."""
@@ -44,80 +44,84 @@ class Listing:
         """A call to a real tool, under the listed names."""
         for name, real in json.loads(self.tool_names).items():
             if real["tool"] == call.name:
-                shown = {parameter: listed for listed, parameter in real["parameters"].items()}
-                return Call(name, {shown[key]: value for key, value in call.arguments.items()})
+                listed_names = {parameter: listed for listed, parameter in real["parameters"].items()}
+                return Call(name, {listed_names[key]: value for key, value in call.arguments.items()})
         raise DataError(f"tool {call.name} is not in the list {', '.join(self.real_names)}", "call one of those")
 
 
 class ToolLists:
-    """The toolboxes of a template library, and their listings, built once per process."""
+    """The tool lists of a template library with their variants, built once per process."""
 
     def __init__(self, library: Library) -> None:
         self._tools = library.tools
-        self._listings: dict[tuple[Box, Variant], Listing] = {}
-        self._boxes: dict[tuple[str, bool], tuple[Box, ...]] = {}
-        """By domain and whether unseen tools are in."""
-        groups: dict[str, set[Box]] = {}
+        self._listings: dict[tuple[ToolNames, Variant], Listing] = {}
+        self._lists: dict[tuple[str, bool], tuple[ToolNames, ...]] = {}
+        """Lists by domain, and whether they contain held-out tools."""
+        groups: dict[str, set[ToolNames]] = {}
         for _, intent in library.intents:
             if len(intent.needed_tools) > 1:
                 groups.setdefault(intent.domain, set()).add(intent.needed_tools)
         for domain in dict.fromkeys(tool.domain for tool in library.tools.values()):
             self._fill_domain(domain, sorted(groups.get(domain, ())))
-        seen = [name for name, tool in library.tools.items() if not tool.is_unseen]
-        self._seen = {domain: [name for name in seen if library.tools[name].domain == domain] for domain, _ in self._boxes}
-        self._elsewhere = tuple(seen)
+        trained = [name for name, tool in library.tools.items() if not tool.is_unseen]
+        self._trained = {
+            domain: [name for name in trained if library.tools[name].domain == domain] for domain, _ in self._lists
+        }
+        self._all_trained = tuple(trained)
 
     def choose(self, intent: Intent, variant: Variant, rng: random.Random) -> Listing:
-        """A listing that has what the intent needs and nothing it must not have.
+        """A listing with the tools that the intent needs and without those that it excludes.
 
-        A request that needs no tool at all may come with the tools of any domain.
+        A request that needs no tool gets the tools of any domain.
 
         Raises:
-            DataError: no toolbox fits.
+            DataError: no list fits.
         """
         domain = intent.domain
         if intent.scenario == "miss" and not intent.needed_tools and not intent.without:
-            domain = rng.choice([domain for domain, unseen in self._boxes if not unseen and self._boxes[domain, unseen]])
+            domain = rng.choice([domain for domain, unseen in self._lists if not unseen and self._lists[domain, unseen]])
         needed, without = set(intent.needed_tools), set(intent.without)
-        boxes = self._boxes[domain, intent.is_unseen]
-        fitting = [box for box in boxes if needed <= set(box) and not without & set(box)]
-        if not fitting:  # as when there are so few tools that all of them are in every box
+        lists = self._lists[domain, intent.is_unseen]
+        fitting = [tool_list for tool_list in lists if needed <= set(tool_list) and not without & set(tool_list)]
+        if not fitting:  # with few tools, every list may have all of them
             fitting = [
-                rest for box in boxes if needed <= set(rest := tuple(name for name in box if name not in without)) and rest
+                rest
+                for tool_list in lists
+                if needed <= set(rest := tuple(name for name in tool_list if name not in without)) and rest
             ]
         if variant == "extended":
-            extended = [box for box in fitting if not without & set(self.listing(box, variant).real_names)]
-            # Where only what must not be there looks alike, the list stays as it is.
+            extended = [tool_list for tool_list in fitting if not without & set(self.listing(tool_list, variant).real_names)]
+            # Where every similar tool is one that the intent excludes, the list is not extended.
             fitting, variant = (extended, variant) if extended else (fitting, "plain")
         if not fitting:
             raise DataError(
-                f"no toolbox lists {', '.join(sorted(needed)) or 'anything'} without {', '.join(sorted(without))} "
+                f"no tool list has {', '.join(sorted(needed)) or 'anything'} without {', '.join(sorted(without))} "
                 f"for the intent {intent.name}",
                 "shorten `listed` or `without`",
             )
         return self.listing(rng.choice(fitting), variant)
 
-    def listing(self, box: Box, variant: Variant) -> Listing:
-        """How a toolbox is listed in a variant."""
-        if (box, variant) not in self._listings:
-            self._listings[box, variant] = self._list(box, variant)
-        return self._listings[box, variant]
+    def listing(self, tool_list: ToolNames, variant: Variant) -> Listing:
+        """A list in a variant."""
+        if (tool_list, variant) not in self._listings:
+            self._listings[tool_list, variant] = self._list(tool_list, variant)
+        return self._listings[tool_list, variant]
 
-    def _list(self, box: Box, variant: Variant) -> Listing:
-        rng = random.Random(f"{variant}:{','.join(box)}")
-        names = self._extended(box, rng) if variant == "extended" else box
+    def _list(self, tool_list: ToolNames, variant: Variant) -> Listing:
+        rng = random.Random(f"{variant}:{','.join(tool_list)}")
+        names = self._extended(tool_list, rng) if variant == "extended" else tool_list
         definitions = [self._tools[name].definition for name in names]
         parameters = [list(item["function"]["parameters"]["properties"]) for item in definitions]
         shown_names = [item["function"]["name"] for item in definitions]
         shown_parameters = parameters
         if variant == "masked":
             shown_names = [f"tool_{name}{rng.randrange(10)}" for name in _neutral(len(names), rng)]
-            shown_parameters = [[f"arg_{name}" for name in _neutral(len(own), rng)] for own in parameters]
+            shown_parameters = [[f"arg_{name}" for name in _neutral(len(names_of_tool), rng)] for names_of_tool in parameters]
         mapping: dict[str, dict[str, Any]] = {}
         for index, name in enumerate(names):
             renames = dict(zip(parameters[index], shown_parameters[index], strict=True))
             definitions[index] = _renamed(definitions[index], shown_names[index], renames)
-            mapping[shown_names[index]] = {"tool": name, "parameters": {shown: own for own, shown in renames.items()}}
+            mapping[shown_names[index]] = {"tool": name, "parameters": {listed: real for real, listed in renames.items()}}
             tool = self._tools[name]
             if tool.domain:
                 mapping[shown_names[index]]["domain"] = tool.domain
@@ -125,29 +129,32 @@ class ToolLists:
                 mapping[shown_names[index]]["backend"] = tool.backend.model_dump(exclude_defaults=True)
         return Listing(tuple(names), tuple(definitions), json.dumps(mapping, ensure_ascii=False))
 
-    def _extended(self, box: Box, rng: random.Random) -> Sequence[str]:
-        own = self._seen[self._tools[box[0]].domain] or list(self._elsewhere)
-        like = difflib.get_close_matches(rng.choice(box), [name for name in own if name not in box], n=1, cutoff=0.0)
-        taken = {self._tools[name].definition["function"]["name"] for name in (*box, *like)}
-        other = rng.choice([n for n in self._elsewhere if self._tools[n].definition["function"]["name"] not in taken])
-        names = [*box, *like, other]
+    def _extended(self, tool_list: ToolNames, rng: random.Random) -> Sequence[str]:
+        candidates = self._trained[self._tools[tool_list[0]].domain] or list(self._all_trained)
+        similar = difflib.get_close_matches(
+            rng.choice(tool_list), [name for name in candidates if name not in tool_list], n=1, cutoff=0.0
+        )
+        taken = {self._tools[name].definition["function"]["name"] for name in (*tool_list, *similar)}
+        other = rng.choice([n for n in self._all_trained if self._tools[n].definition["function"]["name"] not in taken])
+        names = [*tool_list, *similar, other]
         return rng.sample(names, len(names))
 
-    def _fill_domain(self, domain: str, groups: list[Box]) -> None:
-        own = [name for name, tool in self._tools.items() if tool.domain == domain]
-        unseen = [name for name in own if self._tools[name].is_unseen]
-        seen = [name for name in own if name not in unseen]
-        together = [group for group in groups if not set(group) & set(unseen)] * BOXES_PER_GROUP
-        self._boxes[domain, False] = _fill(together, seen, f"toolboxes:{domain}") if seen else ()
-        if not seen:  # the whole domain is held out
-            self._boxes[domain, True] = _fill(groups * BOXES_PER_GROUP, own, f"unseen toolboxes:{domain}")
+    def _fill_domain(self, domain: str, groups: list[ToolNames]) -> None:
+        in_domain = [name for name, tool in self._tools.items() if tool.domain == domain]
+        unseen = [name for name in in_domain if self._tools[name].is_unseen]
+        trained = [name for name in in_domain if name not in unseen]
+        # The texts are seeds: another word for them would change every dataset.
+        together = [group for group in groups if not set(group) & set(unseen)] * LISTS_PER_GROUP
+        self._lists[domain, False] = _fill(together, trained, f"toolboxes:{domain}") if trained else ()
+        if not trained:  # the whole domain is held out
+            self._lists[domain, True] = _fill(groups * LISTS_PER_GROUP, in_domain, f"unseen toolboxes:{domain}")
         elif unseen:
-            alone: list[Box] = [(name,) for name in unseen for _ in range(BOXES_PER_TOOL)]
-            self._boxes[domain, True] = _fill(alone, seen, f"unseen toolboxes:{domain}", at_least=0)
+            alone: list[ToolNames] = [(name,) for name in unseen for _ in range(LISTS_PER_TOOL)]
+            self._lists[domain, True] = _fill(alone, trained, f"unseen toolboxes:{domain}", at_least=0)
 
 
 def _neutral(count: int, rng: random.Random) -> list[str]:
-    """Different letters in any order; pairs of them where there are not enough."""
+    """Different random letters, or pairs of letters where there are not enough."""
     if count <= len(_LETTERS):
         return rng.sample(_LETTERS, count)
     return rng.sample([first + second for first in _LETTERS for second in _LETTERS], count)
@@ -162,20 +169,22 @@ def _renamed(definition: ToolDefinition, name: str, renames: dict[str, str]) -> 
     return {"type": "function", "function": {**function, "name": name, "parameters": parameters}}
 
 
-def _fill(starts: Sequence[Box], names: Sequence[str], seed: str, at_least: int = BOXES_PER_TOOL) -> tuple[Box, ...]:
-    """Toolboxes that grow from `starts` by the tools used least so far, until each of `names` is in `at_least` of them."""
+def _fill(
+    starts: Sequence[ToolNames], names: Sequence[str], seed: str, at_least: int = LISTS_PER_TOOL
+) -> tuple[ToolNames, ...]:
+    """Lists that grow from `starts` by the tools used least so far, until each of `names` is in `at_least` lists."""
     rng = random.Random(seed)
     used: Counter[str] = Counter()
-    boxes = []
+    lists = []
     waiting = list(starts)
     while waiting or any(used[name] < at_least for name in names):
-        box = list(waiting.pop(0)) if waiting else []
-        used.update(box)
-        size = min(max(rng.randint(*SIZES), len(box) + 1), len(set(names) | set(box)))
-        while len(box) < size:
-            rare = min((name for name in names if name not in box), key=lambda name: (used[name], rng.random()))
-            box.append(rare)
+        tool_list = list(waiting.pop(0)) if waiting else []
+        used.update(tool_list)
+        size = min(max(rng.randint(*SIZES), len(tool_list) + 1), len(set(names) | set(tool_list)))
+        while len(tool_list) < size:
+            rare = min((name for name in names if name not in tool_list), key=lambda name: (used[name], rng.random()))
+            tool_list.append(rare)
             used[rare] += 1
-        rng.shuffle(box)
-        boxes.append(tuple(box))
-    return tuple(boxes)
+        rng.shuffle(tool_list)
+        lists.append(tuple(tool_list))
+    return tuple(lists)

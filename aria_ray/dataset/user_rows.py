@@ -1,6 +1,6 @@
-"""Conversations of the user, in OpenAI chat format, checked line by line and made into rows like ours.
+"""The user's conversations, in OpenAI chat format, checked line by line and made into rows.
 
-Their tools cannot be run here: what a call gave is recorded with the row, and so can be given again.
+Their tools cannot be run here, so a row records the result of each call and its backend gives it again.
 """
 
 import json
@@ -25,20 +25,20 @@ CORRECT = "correct that line or leave it out"
 
 
 def read_source(source: str, number: int = 1) -> Iterator[Row]:
-    """The rows of `FILE` or `FILE:SHARE`: a JSON object with `messages` and `tools` on each line.
+    """The rows of the source `FILE` or `FILE:SHARE`, with a JSON object of `messages` and `tools` on each line.
 
-    `number` tells sources apart: it is part of the rows' ids.
+    `number` is part of the row ids and tells sources apart.
 
     Raises:
-        DataError: the file or a line of it is wrong; names file, line and rule.
+        DataError: the file or one of its lines is wrong; the message names file, line and rule.
     """
     path, share = path_and_share(source)
     try:
         with path.open(encoding="utf-8-sig") as lines:
-            for place, line in enumerate(lines, start=1):
-                row_id = f"{USER_PREFIX}{number}-{path.stem}/{place:06}"
+            for line_number, line in enumerate(lines, start=1):
+                row_id = f"{USER_PREFIX}{number}-{path.stem}/{line_number:06}"
                 if line.strip() and stable_fraction(f"share:{row_id}") < share:
-                    yield _checked_row(row_id, line, f"{path}:{place}")
+                    yield _checked_row(row_id, line, f"{path}:{line_number}")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"dataset.sources {path} cannot be read ({error})", "give a JSON Lines file in UTF-8") from None
 
@@ -46,7 +46,7 @@ def read_source(source: str, number: int = 1) -> Iterator[Row]:
 def _checked_row(row_id: str, line: str, place: str) -> Row:
     try:
         row = _row(row_id, _Conversation.model_validate_json(line))
-        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -81,7 +81,7 @@ def path_and_share(source: str) -> tuple[Path, float]:
 
 
 class _Part(BaseModel):
-    """What else a line may have (ids, names, scores) is of no use here and left out."""
+    """A part of a line; other keys (ids, names, scores) are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -170,9 +170,9 @@ def _recorded_names(tools: Mapping[str, Any], results: Mapping[str, dict[str, st
 
 
 def _split(messages: Sequence[Message]) -> str:
-    """By what the user says, so that the same request never is in two splits."""
-    said = "\n".join(message["content"] for message in messages if message["role"] == "user")
-    draw = stable_fraction(f"split:{said}")
+    """The split, by hash of the user's messages, so that the same request is never in two splits."""
+    requests = "\n".join(message["content"] for message in messages if message["role"] == "user")
+    draw = stable_fraction(f"split:{requests}")
     for split in ("train", "validation"):
         draw -= SPLIT_SHARES[split]
         if draw < 0:
@@ -223,7 +223,7 @@ def _check_order(messages: Sequence[Message]) -> None:
 
 
 def _still_waiting(message: Message, waiting: list[str]) -> list[str]:
-    """The calls without a result after a message: each has its result before anybody else speaks."""
+    """Ids of the calls that lack a result after a message. Results must come before the next message of another role."""
     if message["role"] == "tool":
         if message["tool_call_id"] not in waiting:
             raise ValueError(f"the tool message for {message['tool_call_id']!r} follows no such call")
@@ -234,7 +234,7 @@ def _still_waiting(message: Message, waiting: list[str]) -> list[str]:
 
 
 def _results(messages: Sequence[Message], tools: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """What each tool gave, by its arguments."""
+    """Recorded results by tool, then by canonical JSON of the arguments."""
     shown = {message["tool_call_id"]: message["content"] for message in messages if message["role"] == "tool"}
     results: dict[str, dict[str, str]] = {}
     for message in messages:
@@ -251,7 +251,7 @@ def _results(messages: Sequence[Message], tools: Mapping[str, Any]) -> dict[str,
 
 
 def _add_thoughts(messages: Sequence[Message]) -> None:
-    """Every assistant turn opens with a thought; one that lacks it gets it from its own facts."""
+    """Add a thought, made from the call or its outcome, to every assistant turn without one."""
     called, failed = "question", False
     for message in messages:
         if message["role"] == "tool":
@@ -262,7 +262,7 @@ def _add_thoughts(messages: Sequence[Message]) -> None:
         if calls:
             called = calls[0].name.replace("_", " ")
         if message["reasoning_content"]:
-            continue  # one of another shape is refused with the row
+            continue  # `shape_problems` refuses a thought of another shape
         reason = NOT_NEEDED if called == "question" else FAILED if failed else READY
         thought = thought_for_calls(called, calls) if calls else thought_without_call(called, reason)
         message["reasoning_content"] = thought

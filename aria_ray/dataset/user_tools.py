@@ -1,6 +1,6 @@
-"""Tools of the user: a module of typed functions, which are run, or a JSON file of OpenAI definitions, which are simulated.
+"""The user's tools: a module of typed functions, which are run, or a JSON file of OpenAI definitions, which are simulated.
 
-Their intents are composed from their schemas: what a tool does is its description, and each parameter is said by its name.
+Their intents are composed from their definitions: the sentences use a tool's description and its parameters' names.
 """
 
 import importlib
@@ -41,13 +41,13 @@ _UNAVAILABLE = (
 )
 DEFAULT_RANGE = (1, 100)
 DEFAULT_ITEMS = (2, 3)
-"""Fewest and most entries of a list made up for a parameter."""
+"""Fewest and most entries of a generated list."""
 MAX_MAGNITUDE = 1e15
-"""Of a number made up for a parameter."""
+"""Largest generated number."""
 
 
 def user_tools(source: str, named_by: str = "dataset.tools") -> dict[str, ListedTool]:
-    """The tools of a module or a JSON file by real name, which for a function is `module:function`.
+    """The tools of a module or a JSON file by real name, which is `module:function` for a function.
 
     `named_by` is what errors put before the source: the setting that names it.
 
@@ -61,7 +61,7 @@ def user_tools(source: str, named_by: str = "dataset.tools") -> dict[str, Listed
 
 
 def tool_file(source: str) -> Path:
-    """The file that a source of tools is read from.
+    """The file behind a source of tools.
 
     Raises:
         DataError: there is no such module or file.
@@ -80,7 +80,7 @@ def tool_file(source: str) -> Path:
 
 
 def user_intents(tools: dict[str, ListedTool]) -> Iterator[tuple[Category, Intent]]:
-    """What may be asked of each tool: as much as needed, more, too little, and without the tool being there."""
+    """Intents for each tool: with the required values, with all, with one missing, and without the tool in the list."""
     for name, tool in tools.items():
         for fields in _intents(name, tool, alone=len(tools) == 1):
             intent = Intent(**fields, domain=USER_DOMAIN)
@@ -111,7 +111,7 @@ def _functions(module_name: str, named_by: str) -> Iterator[tuple[str, ListedToo
 
 
 def _function_problem(function: Any) -> tuple[str, str] | None:
-    """Why a function cannot be a tool, and the way out; None where it can."""
+    """Why a function cannot be a tool, and the way out; None if it can."""
     parameters = inspect.signature(function).parameters.values()
     if inspect.iscoroutinefunction(function):
         return "it is a coroutine", "give an ordinary function"
@@ -126,7 +126,7 @@ def _function_problem(function: Any) -> tuple[str, str] | None:
 
 
 class _Function(BaseModel):
-    """An OpenAI function definition that rows can be made from."""
+    """A checked OpenAI function definition."""
 
     name: str = Field(pattern=r"^[A-Za-z_][\w-]*$")
     description: str = Field(min_length=1)
@@ -157,7 +157,7 @@ def _simulated(path: Path, named_by: str) -> Iterator[tuple[str, ListedTool]]:
         raise DataError(
             f"{named_by} {path} cannot be read as JSON ({error})", "give a list of OpenAI tool definitions"
         ) from None
-    seen: set[str] = set()
+    names: set[str] = set()
     for index, item in enumerate(content if isinstance(content, list) else [content], start=1):
         try:
             function = _Definition.model_validate(item).function
@@ -167,9 +167,9 @@ def _simulated(path: Path, named_by: str) -> Iterator[tuple[str, ListedTool]]:
             raise DataError(
                 f"{named_by} {path}: tool {index} is no OpenAI tool definition: {where}: {first['msg']}", "correct it there"
             ) from None
-        if function.name in seen:
+        if function.name in names:
             raise DataError(f"{named_by} {path}: tool {index}: there is a tool {function.name} already", "give it another name")
-        seen.add(function.name)
+        names.add(function.name)
         backend = Backend(kind="reference", prefix="REF")
         yield function.name, ListedTool({"type": "function", "function": function.model_dump()}, USER_DOMAIN, backend)
 
@@ -181,7 +181,10 @@ def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
     slots = {key: _slot(field, schema) for key, field in (schema.get("properties") or {}).items()}
     unknown = [key for key in required if slots.get(key) is None]
     if unknown:
-        raise DataError(f"dataset.tools {name}: no value can be made up for {unknown[0]}", "give it `examples` in the schema")
+        raise DataError(
+            f"dataset.tools {name}: its schema is not enough to generate values for {unknown[0]}",
+            "give it `examples` in the schema",
+        )
     known = {key: slot for key, slot in slots.items() if slot is not None}
     title = str(function["name"]).replace("_", " ")
     base = {"ask": title, "answer": "The result is {result}."}
@@ -203,7 +206,7 @@ def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
 def _failing_intents(
     name: str, function: dict[str, Any], known: dict[str, Slot], base: Fields, alone: bool
 ) -> Iterator[Fields]:
-    """Requests without a value that is needed, and without the tool being there."""
+    """Requests that lack a required value, and requests without the tool in the list."""
     required = list(function["parameters"].get("required") or ())
     for key in required[: 1 if len(required) > 1 else 0]:
         rest = [other for other in required if other != key]
@@ -246,7 +249,7 @@ def _sentences(texts: tuple[str, ...], function: dict[str, Any], names: list[str
 
 
 def _slot(field: dict[str, Any], schema: dict[str, Any]) -> Slot | None:
-    """Values of a parameter by its schema; None where none can be made up."""
+    """A generator for a parameter's values by its schema; None if the schema is not enough to generate one."""
     if "$ref" in field and "examples" not in field:
         field = schema.get("$defs", {}).get(str(field["$ref"]).rsplit("/", 1)[-1], {})
     if "anyOf" in field:
@@ -270,7 +273,7 @@ def _number_slot(field: dict[str, Any]) -> Slot | None:
 
 def _text_slot(field: dict[str, Any]) -> Slot | None:
     if {"pattern", "minLength", "maxLength"} & set(field):
-        return None  # words drawn by chance would seldom fit
+        return None  # random words would seldom fit
     match field.get("format"):
         case "date":
             return Slot.model_validate({"date": ("2026-01-01", "2027-12-31")})

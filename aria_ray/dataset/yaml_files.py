@@ -15,13 +15,18 @@ YamlPath = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class YamlFile:
-    """A YAML file as values, and as nodes that know their lines."""
+    """A YAML file as values, and as nodes that carry line numbers."""
 
     name: str
     node: yaml.Node
     root: Any
 
     def parse(self, model: type[Any], value: Any, place: YamlPath) -> Any:
+        """A value at a place of the file as a pydantic model.
+
+        Raises:
+            DataError: the value does not fit the model.
+        """
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -30,10 +35,11 @@ class YamlFile:
             self.refuse((*place, *first["loc"]), f"{where}: {first['msg']}".removeprefix(": "))
 
     def refuse(self, place: YamlPath, rule: str) -> NoReturn:
+        """Raise DataError with the file, the line of a place, and the rule that it breaks."""
         raise DataError(f"{self.name}:{self.line(place)}: {rule}")
 
     def line(self, place: YamlPath) -> int:
-        """The line, from 1, of the deepest node on the way to a place."""
+        """Line number, from 1, of the deepest node on the path to a place."""
         node = self.node
         for part in place:
             below = _child(node, part)
@@ -44,9 +50,14 @@ class YamlFile:
 
 
 def read_yaml(path: Traversable) -> YamlFile:
+    """Read a YAML file.
+
+    Raises:
+        DataError: the file is missing, empty or not YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
-        # CSafeLoader builds plain values only, as `yaml.safe_load` does, several times as fast.
+        # CSafeLoader builds plain values only, as `yaml.safe_load` does, and is several times as fast.
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
         root = yaml.load(text, Loader=yaml.CSafeLoader)
     except FileNotFoundError:

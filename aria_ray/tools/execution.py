@@ -1,4 +1,7 @@
-"""The table of tools, their OpenAI definitions, and running them. Failures are values; nothing is ever evaluated."""
+"""The built-in tools, the OpenAI definitions of tools, and their execution.
+
+A failed call is a result, not an exception. No text is ever evaluated as code.
+"""
 
 import functools
 import importlib
@@ -80,14 +83,14 @@ _FUNCTIONS: tuple[Tool, ...] = (
 )
 
 ERROR_PREFIX = "error: "
-"""How the text of every failed call begins."""
+"""Start of the text of every failed call."""
 TOOLS: dict[str, Tool] = {function.__name__: function for function in _FUNCTIONS}
-"""Every tool by name."""
+"""The built-in tools by name."""
 
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool says: `text` is what the model reads, starting with `ERROR_PREFIX` where `ok` is false."""
+    """Result of a call. `text` is what the model reads; it starts with `ERROR_PREFIX` where `ok` is false."""
 
     ok: bool
     text: str
@@ -128,8 +131,8 @@ def _parameter_descriptions(docstring: str) -> dict[str, dict[str, str]]:
 
 
 def argument_problem(name: str, arguments: Mapping[str, Any]) -> str | None:
-    """What is wrong with a call before it is run, None where nothing is."""
-    tool = find_tool(name)
+    """First problem of a call's name and arguments, found without running the tool; None if there is none."""
+    tool = _find_tool(name)
     if tool is None:
         return f"no such tool '{name}'"
     _, problem = _validated(tool, arguments, {})
@@ -142,17 +145,17 @@ def execute(name: str, arguments: Mapping[str, Any]) -> ToolResult:
 
 
 def execute_listed(tools: Sequence[ToolDefinition], tool_names: str, call: Call) -> ToolResult:
-    """Run a call made under the names a dataset row lists.
+    """Run a call that uses the names of a dataset row's tool list.
 
-    `tools` and `tool_names` are the row's columns. The latter is JSON of {listed name: {"tool": real name, "parameters":
-    {listed: real}}}, with a "backend" for a tool that is simulated. The real name of a tool from elsewhere is
-    `module:function`. A tool the row does not list does not exist for this call.
+    `tools` and `tool_names` are columns of the row. `tool_names` is JSON of {listed name: {"tool": real name, "parameters":
+    {listed: real}}}, with a "backend" for a simulated tool. The real name of a user's function is `module:function`. A call
+    of a tool that the row does not list fails.
     """
     names = _listed_names(tool_names).get(call.name)
     if names is None:
         return ToolResult(False, f"{ERROR_PREFIX}no such tool '{call.name}'")
     real = {listed: parameter for listed, parameter in names["parameters"].items() if listed in call.arguments}
-    # An argument the listing does not know keeps its name, marked, so it never passes for a real parameter.
+    # An unknown argument gets a mark, so that its name never passes for a real parameter.
     arguments = {real.get(key, f"{key} (not a parameter)"): value for key, value in call.arguments.items()}
     if "backend" not in names:
         return _execute(names["tool"], arguments, {parameter: listed for listed, parameter in names["parameters"].items()})
@@ -173,48 +176,48 @@ def _listed_names(tool_names: str) -> dict[str, Any]:
 
 
 @functools.cache
-def find_tool(name: str) -> Tool | None:
-    """A built-in tool by its name, one from elsewhere by `module:function`; None where there is none."""
+def _find_tool(name: str) -> Tool | None:
+    """A built-in tool by its name, a user's function by `module:function`; None if there is none."""
     if ":" not in name:
         return TOOLS.get(name)
     module, function = name.split(":", 1)
-    found: Tool | None = getattr(importlib.import_module(module), function, None)
-    return found
+    tool: Tool | None = getattr(importlib.import_module(module), function, None)
+    return tool
 
 
-def _execute(name: str, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> ToolResult:
-    tool = find_tool(name)
+def _execute(name: str, arguments: Mapping[str, Any], listed_names: Mapping[str, str]) -> ToolResult:
+    tool = _find_tool(name)
     if tool is None:
         return ToolResult(False, f"{ERROR_PREFIX}no such tool '{name}'")
-    values, problem = _validated(tool, arguments, shown)
+    values, problem = _validated(tool, arguments, listed_names)
     if problem is not None:
         return ToolResult(False, f"{ERROR_PREFIX}{problem}")
     try:
-        return ToolResult(True, _shown(tool(**values)))
+        return ToolResult(True, _result_text(tool(**values)))
     except ToolError as error:
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
     except Exception as error:
-        if ":" not in name:  # ours say no by ToolError alone, and anything else is a mistake; others say no as they like
+        if ":" not in name:  # built-in tools refuse by ToolError alone, so this is a bug of ours; a user's may raise anything
             raise
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
 
 
-def _shown(value: Any) -> str:
-    """A result as text: what tools from elsewhere return beside texts, numbers and lists of them is shown as JSON."""
+def _result_text(value: Any) -> str:
+    """A result as text: texts, numbers and lists of them by `plain`; other values, which only user's tools return, as JSON."""
     items = value if isinstance(value, list) else [value]
     if all(isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in items):
         return plain(value)
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _validated(tool: Tool, arguments: Mapping[str, Any], shown: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
-    """Typed arguments, and the first problem with parameters called as in `shown`."""
+def _validated(tool: Tool, arguments: Mapping[str, Any], listed_names: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+    """Typed arguments by real name, and the first problem, which calls parameters by `listed_names` (listed by real name)."""
     try:
         model = _argument_model(tool).model_validate(dict(arguments))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         parameter, *rest = (str(part) for part in first["loc"])
-        place = ".".join([shown.get(parameter, parameter), *rest])
+        place = ".".join([listed_names.get(parameter, parameter), *rest])
         return {}, f"{place}: {first['msg'].removeprefix('Value error, ')}"
     return {key: getattr(model, key) for key in type(model).model_fields}, None
 
@@ -227,7 +230,7 @@ def _argument_model(function: Tool) -> type[BaseModel]:
         name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
         for name, parameter in parameters.items()
     }
-    # Strict: the listing says number, so the text "15" is a wrong argument, as it is for a JSON schema.
+    # Strict: where the definition says number, the text "15" is wrong, as it is by JSON Schema.
     return create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 

@@ -57,10 +57,10 @@ def rank(names: Texts, scores: Numbers) -> list[str]:
 def sum_where(names: Texts, amounts: Numbers, name: Text) -> float:
     """In a table of names and amounts, sum the amounts of one name."""
     _check_same_length(names, amounts, "amounts")
-    found = [amount for each, amount in zip(names, amounts, strict=True) if each.casefold() == name.casefold()]
-    if not found:
+    matching = [amount for each, amount in zip(names, amounts, strict=True) if each.casefold() == name.casefold()]
+    if not matching:
         raise ToolError(f"no '{name}' in the table")
-    return math.fsum(found)
+    return math.fsum(matching)
 
 
 def _names_with(score: float, names: list[str], scores: list[float]) -> str:

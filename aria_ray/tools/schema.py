@@ -12,7 +12,7 @@ from aria_ray.grammar import ToolDefinition
 
 
 def schema_problem(definition: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arguments of a call by the tool's JSON schema, None where nothing is."""
+    """First violation of a tool's JSON Schema by the arguments of a call, as `path: message`; None if there is none."""
     validator = _validator(json.dumps(definition["function"].get("parameters") or {}))
     errors = sorted(validator.iter_errors(dict(arguments)), key=lambda error: [str(part) for part in error.path])
     if not errors:
@@ -23,5 +23,5 @@ def schema_problem(definition: ToolDefinition, arguments: Mapping[str, Any]) -> 
 
 @functools.lru_cache(maxsize=4096)
 def _validator(schema: str) -> Draft202012Validator:
-    # An empty registry: a schema that refers elsewhere is not fetched.
+    # With an empty registry, references to other documents are never fetched.
     return Draft202012Validator(json.loads(schema), registry=Registry())

@@ -1,6 +1,6 @@
-"""Tools that have a schema and no implementation: a declared, deterministic backend answers in their place.
+"""Simulated tools: a schema without an implementation, answered by a deterministic backend.
 
-The backend is part of the row (`tool_names`), so whoever has the row can run its calls and get the same results.
+The backend is stored in the row (`tool_names`), so whoever has the row can run its calls and get the same results.
 """
 
 import hashlib
@@ -13,14 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from aria_ray.tools.values import ToolError
 
 MAX_FOUND = 9
+"""Most hits that a search reports."""
 MAX_LISTED = 3
+"""Most references that a list shows."""
 
 
 class Backend(BaseModel):
-    """What a simulated tool answers, as a function of its name and arguments alone.
+    """How a simulated tool answers. The answer depends on the tool's real name and the arguments alone.
 
-    reference: a new reference such as FL-4821; state: one of `states`; found: how many, and the first reference; listed: up
-    to three references; fixed: `text`; recorded: what `results` has for just these arguments.
+    By `kind`: `reference` gives a new reference such as FL-4821; `state` one of `states`; `found` the number of hits and the
+    first reference; `listed` up to three references; `fixed` the `text`; `recorded` the entry of `results`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,21 +32,21 @@ class Backend(BaseModel):
     states: tuple[str, ...] = ()
     text: str = ""
     reference_parameter: str | None = None
-    """The parameter that names something which must exist; see `reference_exists`."""
+    """Parameter that holds a reference to something that must exist (`reference_exists`)."""
     results: dict[str, str] = Field(default_factory=dict)
     """Recorded results by arguments in canonical JSON (`canonical`)."""
 
 
 def canonical(arguments: Mapping[str, Any]) -> str:
-    """Arguments as JSON that does not depend on their order."""
+    """Canonical JSON of arguments: the same for any order of keys."""
     return json.dumps(arguments, sort_keys=True, ensure_ascii=False)
 
 
 def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
-    """The result of a call that fits the tool's schema; `name` and parameters are the real ones, not those of a masked list.
+    """Result of a call whose arguments fit the tool's schema. `name` and `arguments` use real names, not masked ones.
 
     Raises:
-        ToolError: the call names something that does not exist, or nothing is recorded for its arguments.
+        ToolError: a reference in the arguments does not exist, or no result is recorded for them.
     """
     if backend.reference_parameter is not None:
         reference = str(arguments[backend.reference_parameter])
@@ -61,7 +63,7 @@ def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def reference_exists(reference: str) -> bool:
-    """Whether a simulated tool knows a reference: three out of four, by hash, so that nothing in its text tells."""
+    """Whether a reference exists for simulated tools: three of four do, by hash, so its text does not give it away."""
     return hashlib.sha256(f"exists:{reference}".encode()).digest()[0] % 4 != 0
 
 
@@ -81,4 +83,4 @@ _ANSWERS: dict[str, Callable[[Backend, int, int], str]] = {
     ),
     "fixed": lambda backend, _draw, _limit: backend.text,
 }
-"""Results by kind, from a number drawn by name and arguments, and the most to return."""
+"""Result by kind of backend, from the backend, a number hashed from name and arguments, and the limit on entries."""

@@ -85,11 +85,11 @@ def extract_pattern(text: Text, pattern: Text) -> list[str]:
     options.max_mem = _MAX_PATTERN_BYTES
     options.log_errors = False
     try:
-        found = re2.compile(pattern, options).finditer(text)
+        matches = re2.compile(pattern, options).finditer(text)
     except re2.error as error:
         reason = error.args[0]
         raise ToolError(f"bad pattern: {reason.decode() if isinstance(reason, bytes) else reason}") from None
-    return [match.group() for match in found if match.group()]
+    return [match.group() for match in matches if match.group()]
 
 
 def extract_numbers(text: Text) -> list[str]:

@@ -1,6 +1,6 @@
-"""What goes into a tool and comes out of it: bounded argument types, known failures, and results as short plain text.
+"""Argument types with bounds, the error that tools raise, and results as short plain text.
 
-Bounds are checked but kept out of the JSON schema, so that a tool's listing stays a plain signature.
+Bounds are checked when a tool runs. They are not in its JSON Schema, so that its signature stays short.
 """
 
 import datetime
@@ -13,14 +13,14 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 MAX_MAGNITUDE = 1e15
-"""Largest number in or out: below it a double holds every whole number exactly."""
+"""Largest number that tools take and return: up to it a double holds every whole number exactly."""
 MAX_TEXT_CHARACTERS = 1000
 MAX_LIST_LENGTH = 100
 _FRACTION = re.compile(r"-?[0-9]{1,6}(/[0-9]{1,6})?")
 
 
 class ToolError(ValueError):
-    """A tool cannot do what was asked; the message is what the model reads."""
+    """A tool cannot serve the call; the model reads the message."""
 
 
 def _bounded_number(value: float) -> float:
@@ -63,7 +63,7 @@ Numbers = Annotated[list[Number], AfterValidator(_bounded_numbers)]
 Texts = Annotated[list[Text], AfterValidator(_bounded_texts)]
 
 Value = str | float | list[float] | list[str]
-"""What a tool returns."""
+"""Result of a tool before it becomes text."""
 
 
 def plain(value: Value) -> str:
@@ -130,7 +130,7 @@ def parse_fraction(text: str) -> Fraction:
 
 
 def bounded_result(text: str) -> str:
-    """A text that a tool made; ToolError where it is too long to be an argument again."""
+    """The text; ToolError if it is too long to be the argument of a later call."""
     if len(text) > MAX_TEXT_CHARACTERS:
         raise ToolError(f"the result is longer than {MAX_TEXT_CHARACTERS} characters")
     return text

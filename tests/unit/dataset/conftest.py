@@ -8,5 +8,5 @@ from aria_ray.dataset.rows import RowMaker
 
 @pytest.fixture(scope="session")
 def row_maker():
-    """The templates that come with the package, with their toolboxes."""
+    """The templates that come with the package, with their tool lists."""
     return RowMaker(library())

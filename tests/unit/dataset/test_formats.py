@@ -3,11 +3,11 @@ from datetime import date, datetime
 
 import pytest
 
-from aria_ray.dataset.formats import written_otherwise
+from aria_ray.dataset.formats import other_notation
 
 
 def write(value, seed=0):
-    return written_otherwise(value, random.Random(seed))
+    return other_notation(value, random.Random(seed))
 
 
 @pytest.mark.parametrize(

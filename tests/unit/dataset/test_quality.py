@@ -113,14 +113,14 @@ def test_masked_calls_count_under_their_real_names():
 def test_rows_with_problems_are_named(facts):
     bad = changed(facts, problems=lambda number, _: [f"wrong {number}", "more"] if number in (3, 7) else [])
     message = refused(bad)
-    assert message.startswith("2 rows are wrong and none may be")
+    assert message.startswith("2 rows have problems and none may")
     assert f"{facts[3]['id']}: wrong 3" in message
     assert f"{facts[7]['id']}: wrong 7" in message
 
 
 def test_at_most_five_rows_with_problems_are_named(facts):
     message = refused(changed(facts, problems=lambda number, _: [f"wrong {number}"]))
-    assert message.startswith("300 rows are wrong")
+    assert message.startswith("300 rows have problems")
     assert message.count(": wrong ") == 5
 
 
@@ -155,7 +155,7 @@ def test_the_same_question_with_other_tools_is_no_duplicate(row_maker):
 def test_a_scenario_share_that_is_off(facts, scenario):
     kept = [item for item in facts if item["columns"]["scenario"] != scenario]
     message = refused(kept)
-    assert "of scenario " in message
+    assert "have the scenario " in message
     assert "and it must be " in message
 
 
@@ -164,7 +164,7 @@ def test_a_category_share_that_is_off(facts):
         columns = item["columns"]
         return {**columns, "category": "text_processing"} if columns["category"] == "math" and number % 2 else columns
 
-    assert "of category math and it must be 18% give or take 2.0%" in refused(changed(facts, columns=moved))
+    assert "have the category math and it must be 18% ± 2.0%" in refused(changed(facts, columns=moved))
 
 
 def test_small_sets_may_be_off_by_two_templates(facts):

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from aria_ray.dataset.templates import UNSEEN_DOMAINS, UNSEEN_TOOLS
-from aria_ray.dataset.tool_lists import BOXES_PER_TOOL
+from aria_ray.dataset.tool_lists import LISTS_PER_TOOL
 from aria_ray.errors import DataError
 from aria_ray.grammar import Call
 from aria_ray.tools import execute_listed, reference_exists
@@ -15,8 +15,8 @@ VARIANTS = ("plain", "extended", "masked")
 
 @pytest.fixture(scope="module")
 def boxes(row_maker):
-    """Every toolbox, with whether unseen tools are in."""
-    return [(box, unseen) for (_, unseen), found in row_maker.tool_lists._boxes.items() for box in found]
+    """Every tool list, and whether it contains held-out tools."""
+    return [(box, unseen) for (_, unseen), found in row_maker.tool_lists._lists.items() for box in found]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -48,7 +48,7 @@ def test_no_variant_of_a_seen_box_lists_a_held_out_tool(row_maker, boxes, varian
 
 def test_each_tool_is_in_enough_boxes(row_maker, boxes):
     for name, tool in row_maker.library.tools.items():
-        assert sum(name in box for box, unseen in boxes if unseen == tool.is_unseen) >= BOXES_PER_TOOL, name
+        assert sum(name in box for box, unseen in boxes if unseen == tool.is_unseen) >= LISTS_PER_TOOL, name
 
 
 def test_boxes_are_of_one_domain_without_repeats(row_maker, boxes):
@@ -137,7 +137,7 @@ def test_a_list_says_domain_and_backend_of_catalogue_tools(row_maker):
 def test_an_intent_that_no_box_fits_is_an_error(row_maker):
     _, intent = row_maker.library._by_name["divide"]
     asked = intent.model_copy(update={"without": ("divide",)})
-    with pytest.raises(DataError, match="no toolbox lists divide without divide for the intent divide; shorten"):
+    with pytest.raises(DataError, match="no tool list has divide without divide for the intent divide; shorten"):
         row_maker.tool_lists.choose(asked, "plain", random.Random(0))
 
 
@@ -154,6 +154,6 @@ def test_lists_do_not_depend_on_the_order_of_asking(row_maker):
     from aria_ray.dataset.tool_lists import ToolLists
 
     other = ToolLists(row_maker.library)
-    assert other._boxes == row_maker.tool_lists._boxes
-    box = other._boxes["travel", False][3]
+    assert other._lists == row_maker.tool_lists._lists
+    box = other._lists["travel", False][3]
     assert other.listing(box, "extended") == row_maker.tool_lists.listing(box, "extended")

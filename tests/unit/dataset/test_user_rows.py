@@ -258,5 +258,5 @@ def test_what_cannot_be_read_back_shows_when_rows_are_checked(tmp_path):
     (row,) = read(tmp_path, conversation(USER, {**ANSWER, "content": "Write <think> first."}))
     quality = Quality()
     quality.add(facts_of(row, verify(row)))
-    with pytest.raises(DataError, match=r"1 rows are wrong .*own/1-talks/000001: whole, the parsers read"):
+    with pytest.raises(DataError, match=r"1 rows have problems .*own/1-talks/000001: whole, the parsers read"):
         quality.checked()

@@ -313,7 +313,8 @@ def test_a_source_that_is_given_twice(folder):
 def test_a_parameter_for_which_nothing_can_be_made_up(tmp_path, field):
     path = write_json(tmp_path, definition({"n": {"type": "integer"}, "odd": field}))
     with pytest.raises(
-        DataError, match=r"dataset\.tools mine: no value can be made up for odd; give it `examples` in the schema"
+        DataError,
+        match=r"dataset\.tools mine: its schema is not enough to generate values for odd; give it `examples` in the schema",
     ):
         read_library((path,))
     with_examples = {**field, "examples": [{"a": 1}]}

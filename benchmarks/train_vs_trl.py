@@ -29,7 +29,7 @@ from aria_ray.machine.flops import LlamaShape, lora_step_flops
 from aria_ray.machine.peaks import gemm_flops_per_s
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
-from aria_ray.training.worker import load_turns
+from aria_ray.training.tokens import load_turns
 
 PACKAGES = ("accelerate", "datasets", "trl")
 OURS, OURS_UNSHARED = "ours", "ours, nothing shared"

@@ -25,7 +25,7 @@ WEIGHTS, OPTIMIZER = "adapter_model.safetensors", "optimizer.safetensors"
 
 @dataclass(frozen=True)
 class AdapterState:
-    """Weights and averages by name, whole tensors."""
+    """Adapter weights and optimizer averages by name, as whole tensors."""
 
     adapter: dict[str, Tensor]
     optimizer: dict[str, Tensor]
@@ -40,7 +40,7 @@ def shard_layers(model: PeftModel) -> None:
 
 
 def gather_state(model: PeftModel, optimizer: torch.optim.Optimizer) -> AdapterState:
-    """The state of training. With sharded weights every worker must call it."""
+    """The state of training as whole tensors. With sharded weights every worker must call this."""
     # The adapter first: reading it puts sharded weights in their places.
     adapter = {name: _gathered(value) for name, value in _adapter(model).items()}
     averages = {}
@@ -51,7 +51,7 @@ def gather_state(model: PeftModel, optimizer: torch.optim.Optimizer) -> AdapterS
 
 
 def write_state(folder: Path, model: PeftModel, state: AdapterState) -> None:
-    """Write it into a folder; the adapter loads with `PeftModel.from_pretrained`."""
+    """Write a state into a folder, the adapter so that `PeftModel.from_pretrained` loads it."""
     (folder / ADAPTER).mkdir()
     for config in model.peft_config.values():
         config.save_pretrained(folder / ADAPTER)
@@ -60,7 +60,7 @@ def write_state(folder: Path, model: PeftModel, state: AdapterState) -> None:
 
 
 def restore_state(folder: Path, model: PeftModel, optimizer: torch.optim.Optimizer) -> None:
-    """Load a checkpoint into a model and optimizer made the same way as those that wrote it."""
+    """Load a checkpoint into a model and an optimizer of the same configuration as those that wrote it."""
     weights, mine = load_file(folder / ADAPTER / WEIGHTS), _adapter(model)
     assert set(weights) == set(mine), "the checkpoint's adapter has the shape of this configuration's"
     with torch.no_grad():
@@ -71,7 +71,7 @@ def restore_state(folder: Path, model: PeftModel, optimizer: torch.optim.Optimiz
     for combined, value in load_file(folder / OPTIMIZER).items():
         name, key = combined.split("|")
         parameter = parameters[name]
-        # The count of steps is one number, which torch keeps on the processor.
+        # The step count is one number, which torch keeps on the CPU.
         optimizer.state[parameter][key] = _sharded_like(value, parameter) if value.shape == parameter.shape else value
 
 

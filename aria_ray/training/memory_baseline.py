@@ -40,7 +40,7 @@ class _FullFinetuning:
         from aria_ray.training.curriculum import stage_packs
         from aria_ray.training.loop import train_step
         from aria_ray.training.model import load_model, load_tokenizer
-        from aria_ray.training.worker import load_turns
+        from aria_ray.training.tokens import load_turns
 
         config = args.config
         tokenizer = load_tokenizer(args.base)

@@ -24,7 +24,7 @@ from aria_ray.training.lora import LAYERS
 from aria_ray.training.patches import trained_token_rows, use_lora_layer
 
 MERGED_FROM = "merged_from.json"
-"""Says which training a merged model directory comes from."""
+"""File in a merged model directory that names the training it comes from."""
 
 # Words whose mean embedding a new token starts from: a start in the right region of the space, not at random.
 _WORDS = {
@@ -52,11 +52,11 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
 
 
 def load_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) -> PreTrainedModel:
-    """The base model with an embedding for every token of the tokenizer; turns end it."""
+    """The base model, with an embedding for every token of the tokenizer and the end of a turn as its end token."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
     num_known = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > num_known:
-        # Not padded to a round number: rows that no token owns would be random weights that can win a prediction.
+        # Not padded to a round number: rows without a token would be random weights that can win a prediction.
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
         for embedding in {model.get_input_embeddings(), model.get_output_embeddings()}:
@@ -73,10 +73,10 @@ def load_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) -> Pr
 def add_adapter(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: LoraConfig, seed: int, kernels: Kernels = "torch"
 ) -> PeftModel:
-    """Put a LoRA adapter on the named linear layers and train the control tokens' embeddings; all else is frozen.
+    """Add a LoRA adapter to the target layers and make the control tokens' embeddings trainable; all else is frozen.
 
     Raises:
-        TrainingError: a target names no linear layer of this model.
+        TrainingError: a target matches no linear layer of the model.
     """
     linear = {name.rsplit(".", 1)[-1] for name, module in model.model.named_modules() if isinstance(module, nn.Linear)}
     for target in config.target_modules:
@@ -102,12 +102,12 @@ def add_adapter(
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that training changes, by name."""
+    """The parameters that training updates, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def hidden_states(model: nn.Module, pack: Pack) -> Tensor:
-    """Last hidden states (1, T, H) of a packed row. The output head is left to the caller: it needs few of them."""
+    """Last hidden states (1, T, H) of a packed row. The caller applies the output head, to the few that need it."""
     causal = _causal_lm(model)
     return causal.model(
         inputs_embeds=_embedded(causal.model.embed_tokens, pack.input_ids.to(causal.device))[None],  # (1, T, H)
@@ -121,8 +121,8 @@ def logits(model: nn.Module, states: Tensor) -> Tensor:
     """Logits (S, V) of hidden states (S, H)."""
     head = _causal_lm(model).lm_head
     if not isinstance(head, TrainableTokensWrapper):
-        found: Tensor = head(states)
-        return found
+        plain: Tensor = head(states)
+        return plain
     weight, index, rows = _trained_rows(head)
     return functional.linear(states, weight).index_copy_(1, index, functional.linear(states, rows.to(weight.dtype)))
 
@@ -130,8 +130,8 @@ def logits(model: nn.Module, states: Tensor) -> Tensor:
 def _embedded(embedding: nn.Module, ids: Tensor) -> Tensor:
     """Embeddings (T, H) of token ids (T,)."""
     if not isinstance(embedding, TrainableTokensWrapper):
-        found: Tensor = embedding(ids)
-        return found
+        plain: Tensor = embedding(ids)
+        return plain
     weight, index, rows = _trained_rows(embedding)
     hits = ids[:, None] == index  # (T, trained tokens)
     ours = rows.to(weight.dtype)[hits.int().argmax(dim=1)]  # (T, H)
@@ -149,7 +149,7 @@ def _causal_lm(model: nn.Module) -> Any:
 
 
 def is_merged(target: Path, fingerprint: str) -> bool:
-    """Whether a model directory is there, whole, and merged from the training of that fingerprint."""
+    """Whether a model directory is complete and merged from the training with that fingerprint."""
     note = target / MERGED_FROM
     if not note.is_file():
         return False
@@ -159,7 +159,7 @@ def is_merged(target: Path, fingerprint: str) -> bool:
 
 
 def write_merged(base: Path, adapter: Path, dtype: str, target: Path, fingerprint: str) -> None:
-    """Merge an adapter into the base weights and write a model directory that `vllm serve` takes as it is.
+    """Merge an adapter into the base weights and write a model directory that `vllm serve` loads unchanged.
 
     Written beside the target first, then renamed, so the target is whole or not there. `fingerprint` is that of the training.
     """

@@ -1,4 +1,4 @@
-"""Follow a file of JSON lines that another process is writing."""
+"""Reading a file of JSON lines while another process writes it."""
 
 import json
 import threading
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 POLL_S = 0.5
+"""Time between two reads."""
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None if it is torn, as a killed process leaves one."""
+    """The object of a line; None if the line is incomplete, as after a killed process."""
     try:
         event: dict[str, Any] = json.loads(line)
     except ValueError:
@@ -20,7 +21,7 @@ def parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def end_torn_line(path: Path) -> None:
-    """Have what is written next begin on a line of its own."""
+    """End an incomplete last line, so that the next write starts a new line."""
     if path.exists() and not path.read_bytes().endswith(b"\n"):
         with path.open("ab") as handle:
             handle.write(b"\n")
@@ -28,7 +29,7 @@ def end_torn_line(path: Path) -> None:
 
 @contextmanager
 def following(path: Path, on_line: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Call `on_line` with each line appended to `path` while the block runs, from a thread of its own."""
+    """Call `on_line` with each line appended to `path` while the block runs, from a separate thread."""
     done = threading.Event()
     start = path.stat().st_size if path.exists() else 0
 

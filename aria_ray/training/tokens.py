@@ -1,38 +1,41 @@
-"""From dataset rows to token sequences: one sequence per assistant turn, rendered exactly as the endpoint will see it.
+"""Token sequences from dataset rows: one per assistant turn, rendered exactly as the endpoint will see it.
 
-Earlier turns show no thought (clients do not send it back), so a conversation with two assistant turns is two sequences.
-They share their beginning, and `batch.py` computes what is shared once.
+Earlier turns show no thought, because clients do not send it back. So a conversation with two assistant turns gives two
+sequences. `batch.py` computes their common prefix once.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from aria_ray.errors import TrainingError
 from aria_ray.grammar import CALL_END, THINK_END, TURN_END
 
 
 @dataclass(frozen=True)
 class TurnTokens:
-    """One assistant turn with everything before it."""
+    """One assistant turn with the conversation before it, as token ids."""
 
     row_id: str
     difficulty: int
     ids: tuple[int, ...]
     num_prompt: int
-    """Tokens before the turn; the rest is what the model has to say, and all that loss is taken on."""
+    """Number of tokens before the turn. The rest is the turn itself; only it counts in the loss."""
     thought_end: int
-    """Index, in `ids`, of the first token after the thought."""
+    """Index in `ids` of the first token after the thought."""
     calls: bool
-    """Whether what follows the thought is calls; otherwise it is an answer."""
+    """Whether tool calls follow the thought; otherwise an answer does."""
     decision: tuple[int, int]
-    """Start and end, in `ids`, of the tokens that decide: from the thought's function on to its end, or to the end of the
-    calls. The wording of the thought's topic, which comes before, decides nothing."""
+    """Start and end in `ids` of the decision: from `function` in the thought to the end of the calls, or else of the thought.
+    The thought's topic, which comes before, is free wording and not part of it."""
 
 
 def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> list[TurnTokens]:
-    """The assistant turns of one row, in order."""
+    """Sequences of the assistant turns of one row, in order."""
     messages = row["messages"]
     turns = []
     for index, message in enumerate(messages):
@@ -44,7 +47,7 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> li
         assert whole.startswith(prompt), "the chat template must extend its generation prompt"
         assert target.endswith(TURN_END), "the chat template must end a turn"
         marker = CALL_END if message.get("tool_calls") else THINK_END
-        # Cut before the blank in front of `function`, where no tokenizer joins what stands on the two sides.
+        # Cut before the blank in front of `function`: no tokenizer has a token that spans this place.
         first, last = target.index("; function") + 1, target.rindex(marker) + len(marker)
         thought = target[: target.index(THINK_END) + len(THINK_END)]
         prompt_ids = _encode(tokenizer, prompt)
@@ -66,8 +69,27 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> li
 
 
 def encode_rows(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]]) -> list[TurnTokens]:
-    """The assistant turns of many rows, in the order of the rows."""
+    """Sequences of the assistant turns of many rows, in the order of the rows."""
     return [turn for row in rows for turn in encode_row(tokenizer, row)]
+
+
+def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, max_tokens: int) -> tuple[list[TurnTokens], int]:
+    """Sequences of a split with at most `max_tokens`, and the number of longer ones, which are dropped.
+
+    Raises:
+        TrainingError: no sequence is left.
+    """
+    with dataset.open(encoding="utf-8") as lines:
+        rows = (row for row in map(json.loads, lines) if row["split"] == split)
+        turns = encode_rows(tokenizer, rows)
+    fitting = [turn for turn in turns if len(turn.ids) <= max_tokens]
+    if not fitting:
+        shortest = f"; the shortest takes {min(len(turn.ids) for turn in turns)} tokens" if turns else ""
+        raise TrainingError(
+            f"none of {len(turns)} {split} turns fits into training.max_tokens ({max_tokens}){shortest}",
+            "raise it, or dataset.num_templates if there are no turns",
+        )
+    return fitting, len(turns) - len(fitting)
 
 
 def _render(

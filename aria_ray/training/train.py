@@ -121,9 +121,9 @@ def _copy_best_adapter(out: Path) -> CurriculumState:
     checkpoints = Checkpoints(out / CHECKPOINTS)
     newest = checkpoints.newest()
     assert newest is not None, "a finished run has evaluated, and saved a checkpoint with each evaluation"
-    last = checkpoints.progress(newest)
+    last = checkpoints.state(newest)
     assert last.best_checkpoint is not None, "the first evaluation is the best so far"
-    shutil.copytree(checkpoints.whole_path(last.best_checkpoint) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
+    shutil.copytree(checkpoints.intact_path(last.best_checkpoint) / ADAPTER, out / ADAPTER, dirs_exist_ok=True)
     return last
 
 

@@ -1,4 +1,4 @@
-"""What one training worker does from its first step to its last. Ray Train is reached through two callables only."""
+"""One training worker, from its first step to its last. It reaches Ray Train through two callables only."""
 
 import json
 import random
@@ -6,7 +6,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -25,36 +24,17 @@ from aria_ray.training.curriculum import Evaluation, GateResult, gate, hardest, 
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.tail_log import end_torn_line
-from aria_ray.training.tokens import TurnTokens, encode_rows
+from aria_ray.training.tokens import TurnTokens, load_turns
 from aria_ray.training.worker_args import CHECKPOINTS, LOG, TENSORBOARD, WorkerArgs, WorkerRank
 
 ReportMetrics = Callable[[dict[str, Any]], None]
-"""Hands the metrics of an evaluation to Ray Train; every worker calls it."""
+"""Reports the metrics of an evaluation to Ray Train. Every worker must call it."""
 RETRY_RATE = 0.5
-"""What a failed gate's retry multiplies the stage's learning rate with."""
-
-
-def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, max_tokens: int) -> tuple[list[TurnTokens], int]:
-    """The turns of a split that take at most `max_tokens`, and how many were dropped for taking more.
-
-    Raises:
-        TrainingError: none is left.
-    """
-    with dataset.open(encoding="utf-8") as lines:
-        rows = (row for row in map(json.loads, lines) if row["split"] == split)
-        turns = encode_rows(tokenizer, rows)
-    fitting = [turn for turn in turns if len(turn.ids) <= max_tokens]
-    if not fitting:
-        shortest = f"; the shortest takes {min(len(turn.ids) for turn in turns)} tokens" if turns else ""
-        raise TrainingError(
-            f"none of {len(turns)} {split} turns fits into training.max_tokens ({max_tokens}){shortest}",
-            "raise it, or dataset.num_templates if there are no turns",
-        )
-    return fitting, len(turns) - len(fitting)
+"""Factor on the stage's learning rate for each retry after a failed gate."""
 
 
 class Worker:
-    """A model in training: the state that lives from the first step to the last."""
+    """A model in training, with everything that lives from the first step to the last."""
 
     def __init__(self, args: WorkerArgs, rank: WorkerRank, report: ReportMetrics) -> None:
         self.args, self.config, self.report = args, args.config, report
@@ -73,30 +53,34 @@ class Worker:
         if self.config.parallelism == "fsdp":
             shard_layers(self.model)
         self.optimizer = self._new_optimizer()
-        self.progress = self._resumed()
+        self.state = self._resumed()
         if self.rank == 0:
-            self.plots = SummaryWriter(str(args.out / TENSORBOARD), purge_step=self.progress.total_steps + 1)
+            self.plots = SummaryWriter(str(args.out / TENSORBOARD), purge_step=self.state.total_steps + 1)
         self.model.train()
 
     def run(self) -> CurriculumState:
-        """Every stage that is left."""
+        """Train the remaining stages.
+
+        Raises:
+            TrainingError: a gate failed that stops the run, or a step or an evaluation failed.
+        """
         steps = stage_steps(self.config)
-        self._check_gate()  # a run that is taken up again stands before the same closed gate
-        while self.progress.stage < len(self.config.stages):
-            self._run_stage(steps[self.progress.stage])
+        self._check_gate()  # a resumed run must not pass a gate that stopped it
+        while self.state.stage < len(self.config.stages):
+            self._run_stage(steps[self.state.stage])
             self._check_gate()
         if self.plots is not None:
             self.plots.close()
-        return self.progress
+        return self.state
 
     def _new_optimizer(self) -> torch.optim.AdamW:
         parameters = trainable_parameters(self.model).values()
         groups = [[each for each in parameters if isinstance(each, DTensor) == sharded] for sharded in (False, True)]
-        fused = self.config.parallelism == "ddp"  # one pass over memory instead of ten; not for sharded tensors on a processor
+        fused = self.config.parallelism == "ddp"  # one pass over memory instead of ten; does not take sharded tensors on a CPU
         return torch.optim.AdamW([{"params": group} for group in groups if group], weight_decay=0.0, fused=fused)
 
     def _resumed(self) -> CurriculumState:
-        """Take up the newest whole checkpoint. The first worker chooses, so that all take the same."""
+        """Load the newest undamaged checkpoint. The first worker selects it, so that all load the same."""
         chosen = torch.tensor(-1.0, device=self.model.device)
         if self.rank == 0:
             for damage in self.checkpoints.damaged():
@@ -110,11 +94,11 @@ class Worker:
             return CurriculumState()
         name = checkpoint_name(total_steps)
         restore_state(self.checkpoints.path(name), self.model, self.optimizer)
-        return self.checkpoints.progress(name)
+        return self.checkpoints.state(name)
 
     def _check_gate(self) -> None:
-        if self.progress.transitions and self.config.on_gate_failure == "stop":
-            end = self.progress.transitions[-1]
+        if self.state.transitions and self.config.on_gate_failure == "stop":
+            end = self.state.transitions[-1]
             if end["gate"] == "failed" and not end["retried"]:
                 raise TrainingError(
                     f"curriculum stage '{end['stage']}' ended at {end['accuracy']:.1%} held-out accuracy, below its "
@@ -129,27 +113,27 @@ class Worker:
         return turns
 
     def _held_out(self, turns: list[TurnTokens]) -> list[Pack]:
-        """This worker's share of the held-out packs."""
+        """This worker's part of the held-out packs."""
         rng = random.Random(self.config.seed)
         chosen = rng.sample(turns, min(self.config.evaluation_examples, len(turns)))
         return self._mine([pack(group, self.config.loss_weights) for group in group_turns(chosen, self.config.max_tokens, rng)])
 
     def _mine(self, packs: list[Pack]) -> list[Pack]:
-        """This worker's share. Workers that share the model's weights take every step together, so all get as many."""
+        """This worker's part of the packs. With FSDP workers run every pass together, so all get the same number."""
         mine = dealt(packs, self.rank, self.world_size)
         if self.config.parallelism == "fsdp" and len(mine) < -(-len(packs) // self.world_size):
             mine.append(weightless(packs[0]))
         return mine
 
     def _run_stage(self, num_steps: int) -> None:
-        """One attempt at a stage, from where it stands."""
-        index, attempt = self.progress.stage, self.progress.attempt
+        """Run the current attempt at a stage from its current step to its end."""
+        index, attempt = self.state.stage, self.state.attempt
         stage = self.config.stages[index]
         peak = self.config.learning_rate * stage.learning_rate_multiplier * RETRY_RATE**attempt
         batches = stage_packs(self.turns, index, num_steps, self.config, attempt)
-        if self.progress.step == 0:
-            if attempt and self.progress.best_checkpoint:  # which carries its optimizer with it
-                restore_state(self.checkpoints.whole_path(self.progress.best_checkpoint), self.model, self.optimizer)
+        if self.state.step == 0:
+            if attempt and self.state.best_checkpoint:  # with its optimizer
+                restore_state(self.checkpoints.intact_path(self.state.best_checkpoint), self.model, self.optimizer)
             elif self.config.optimizer_between_stages == "restart":
                 self.optimizer = self._new_optimizer()
         evaluate_after = {
@@ -157,18 +141,18 @@ class Worker:
             for number in range(self.config.evaluations_per_stage)
         }
         while True:
-            step = self.progress.step
+            step = self.state.step
             self._step(batches[step], learning_rate(step, num_steps, peak, self.config.warmup_share))
-            self.progress = replace(self.progress, step=step + 1, total_steps=self.progress.total_steps + 1)
+            self.state = replace(self.state, step=step + 1, total_steps=self.state.total_steps + 1)
             if step + 1 in evaluate_after:
                 if self._evaluate(step + 1 == num_steps):
                     return
-            elif self.progress.total_steps % self.config.checkpoint_every_steps == 0:
+            elif self.state.total_steps % self.config.checkpoint_every_steps == 0:
                 self._save()
 
     def _step(self, packs: list[Pack], rate: float) -> None:
-        # Dropout's randomness comes from the step, not from what ran before: a resumed run draws the same.
-        torch.manual_seed(random.Random(f"{self.config.seed}:{self.progress.total_steps}:{self.rank}").getrandbits(63))
+        # The seed of dropout comes from the step, not from earlier draws, so that a resumed run draws the same.
+        torch.manual_seed(random.Random(f"{self.config.seed}:{self.state.total_steps}:{self.rank}").getrandbits(63))
         mine = self._fitting(self._mine(packs))
         process = psutil.Process()
         cpu_before, started = process.cpu_times(), time.perf_counter()
@@ -178,10 +162,10 @@ class Worker:
         self._write(
             {
                 "event": "step",
-                "stage": self.config.stages[self.progress.stage].name,
-                "attempt": self.progress.attempt,
-                "step": self.progress.step,
-                "total_steps": self.progress.total_steps + 1,
+                "stage": self.config.stages[self.state.stage].name,
+                "attempt": self.state.attempt,
+                "step": self.state.step,
+                "total_steps": self.state.total_steps + 1,
                 "loss": loss,
                 "learning_rate": rate,
                 "wall_s": wall_s,
@@ -195,31 +179,33 @@ class Worker:
         )
 
     def _fitting(self, packs: list[Pack]) -> list[Pack]:
-        """Packs halved as often as memory has asked for."""
-        for _ in range(self.progress.halvings):
+        """The packs, halved as often as memory has run out."""
+        for _ in range(self.state.halvings):
             packs = [half for whole in packs for half in halves(whole)]
         return packs
 
     def _halve_from_now_on(self, tokens: int) -> None:
-        """Told by a step that memory did not suffice for a pack of so many tokens."""
-        if self.config.parallelism == "fsdp":  # the other workers would wait for the weights of packs they do not have
+        """Record that memory ran out for a pack of `tokens` tokens, so that all later steps halve their packs."""
+        if (
+            self.config.parallelism == "fsdp"
+        ):  # with more packs here, the other workers would not take part in gathering weights
             raise TrainingError(
                 f"a packed row of {tokens} tokens does not fit into memory",
                 f"lower training.max_tokens (now {self.config.max_tokens})",
             )
-        self.progress = replace(self.progress, halvings=self.progress.halvings + 1)
-        self._write({"event": "out_of_memory", "tokens": tokens, "halvings": self.progress.halvings})
+        self.state = replace(self.state, halvings=self.state.halvings + 1)
+        self._write({"event": "out_of_memory", "tokens": tokens, "halvings": self.state.halvings})
 
     def _evaluate(self, is_last: bool) -> bool:
-        """Evaluate, save a checkpoint, report, and return whether the attempt at the stage is over."""
-        stage = self.config.stages[self.progress.stage]
-        judged = hardest(self.progress.stage, self.config)
+        """Evaluate, save a checkpoint and report. Returns whether the attempt at the stage is over."""
+        stage = self.config.stages[self.state.stage]
+        judged = hardest(self.state.stage, self.config)
         evaluation = evaluate(self.model, self.held_out, judged, self.sum_over_workers)
         metrics = {
             "stage": stage.name,
-            "attempt": self.progress.attempt,
-            "step": self.progress.step,
-            "total_steps": self.progress.total_steps,
+            "attempt": self.state.attempt,
+            "step": self.state.step,
+            "total_steps": self.state.total_steps,
             "accuracy": evaluation.accuracy,
             "stage_accuracy": evaluation.stage_accuracy,
             "held_out_loss": evaluation.loss,
@@ -227,16 +213,16 @@ class Worker:
             "num_turns": evaluation.num_turns,
             "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         }
-        gained = self.progress.best_loss is None or evaluation.loss < self.progress.best_loss
+        gained = self.state.best_loss is None or evaluation.loss < self.state.best_loss
         if gained:
-            name = checkpoint_name(self.progress.total_steps)
-            self.progress = replace(
-                self.progress, best_loss=evaluation.loss, best_metrics=metrics, best_checkpoint=name, evaluations_without_gain=0
+            name = checkpoint_name(self.state.total_steps)
+            self.state = replace(
+                self.state, best_loss=evaluation.loss, best_metrics=metrics, best_checkpoint=name, evaluations_without_gain=0
             )
         else:
-            self.progress = replace(self.progress, evaluations_without_gain=self.progress.evaluations_without_gain + 1)
+            self.state = replace(self.state, evaluations_without_gain=self.state.evaluations_without_gain + 1)
         result = gate(stage, evaluation.stage_accuracy)
-        over = is_last or result == "target" or self.progress.evaluations_without_gain >= self.config.patience
+        over = is_last or result == "target" or self.state.evaluations_without_gain >= self.config.patience
         if over:
             self._end_attempt(evaluation, result, is_last)
         self._write({"event": "evaluation", **metrics, "ended": result if over else None})
@@ -245,13 +231,13 @@ class Worker:
         return over
 
     def _end_attempt(self, evaluation: Evaluation, result: GateResult, is_last: bool) -> None:
-        """Record how an attempt at a stage ended, and turn to the next attempt or the next stage."""
-        stage = self.config.stages[self.progress.stage]
-        retry = result == "failed" and self.progress.attempt < self.config.gate_retries
+        """Record the end of an attempt at a stage, and move to the next attempt or the next stage."""
+        stage = self.config.stages[self.state.stage]
+        retry = result == "failed" and self.state.attempt < self.config.gate_retries
         transition = {
             "stage": stage.name,
-            "attempt": self.progress.attempt,
-            "steps": self.progress.step,
+            "attempt": self.state.attempt,
+            "steps": self.state.step,
             "accuracy": evaluation.stage_accuracy,
             "num_judged": evaluation.num_judged,
             "gate": result,
@@ -259,17 +245,17 @@ class Worker:
             "minimum": stage.minimum,
             "reason": "target" if result == "target" else "steps" if is_last else "patience",
             "retried": retry,
-            "best_checkpoint": self.progress.best_checkpoint,
+            "best_checkpoint": self.state.best_checkpoint,
         }
-        self.progress = self.progress.after(transition, retry)
+        self.state = self.state.after(transition, retry)
 
     def _save(self) -> None:
-        state = gather_state(self.model, self.optimizer)
+        adapter_state = gather_state(self.model, self.optimizer)
         if self.rank == 0:
-            self.checkpoints.save(self.progress, lambda folder: write_state(folder, self.model, state))
+            self.checkpoints.save(self.state, lambda folder: write_state(folder, self.model, adapter_state))
 
     def _write(self, event: dict[str, Any]) -> None:
-        """A line of the log, and its figures for TensorBoard by the steps done."""
+        """Write an event as a line of the log, and its figures to TensorBoard."""
         if self.rank != 0:
             return
         with (self.args.out / LOG).open("a", encoding="utf-8") as log:

@@ -1,4 +1,4 @@
-"""What a training worker is told. Light to import: Ray Train's own processes read it without loading a model library."""
+"""Arguments of a training worker. Ray Train's own processes import this module, so it loads no model library."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,29 +13,30 @@ ADAPTER = "adapter"
 """Folder of the adapter, in a checkpoint and in the stage directory."""
 
 LOG, TENSORBOARD, CHECKPOINTS = "log.jsonl", "tensorboard", "checkpoints"
+"""Names in the stage directory."""
 
 SumOverWorkers = Callable[[Tensor], Tensor]
-"""Adds a tensor up over all workers, in place where it likes, and returns the sum; the identity for one worker."""
+"""Returns the sum of a tensor over all workers, and may overwrite the tensor with it; the identity for one worker."""
 
 
 @dataclass(frozen=True)
 class WorkerArgs:
-    """What a worker has to know. Paths are on storage that every worker sees."""
+    """Arguments of every worker. Paths are on storage that all workers share."""
 
     config: TrainingConfig
     dtype: str
     base: Path
     dataset: Path
-    """The dataset's JSON lines."""
+    """File of the dataset, in JSON lines."""
     out: Path
-    """The stage's folder. The first worker writes there: `log.jsonl`, `tensorboard/` and `checkpoints/`."""
+    """Stage directory, in which the first worker writes `log.jsonl`, `tensorboard/` and `checkpoints/`."""
     kernels: Kernels = "torch"
-    """Whose product the adapter's layers take (`kernels.choice`)."""
+    """Implementation of the adapter layers' products (`kernels.choice`)."""
 
 
 @dataclass(frozen=True)
 class WorkerRank:
-    """A worker's place among all."""
+    """Rank of a worker among `world_size` workers, and the sum over them."""
 
     rank: int
     world_size: int

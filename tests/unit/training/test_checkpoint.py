@@ -36,7 +36,7 @@ def test_progress_comes_back_as_it_was(checkpoints):
     progress = at(7, 7).after({"stage": "application", "gate": "failed"}, retry=True)
     name = checkpoints.save(progress, write_state)
     assert name == checkpoints.newest() == "step-00000007"
-    assert checkpoints.progress(name) == progress
+    assert checkpoints.state(name) == progress
     assert (progress.stage, progress.step, progress.attempt) == (1, 0, 1)
     assert progress.after({"stage": "application"}, retry=False).stage == 2
 
@@ -57,8 +57,8 @@ def test_what_the_newest_but_one_calls_best_is_kept_too(checkpoints):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "weights").write_bytes(b"w" * 500), "weights has not the hash"),
-        (lambda folder: (folder / "adapter" / "more").write_bytes(b"m" * 999 + b"x"), "more has not the hash"),
+        (lambda folder: (folder / "weights").write_bytes(b"w" * 500), "weights has changed"),
+        (lambda folder: (folder / "adapter" / "more").write_bytes(b"m" * 999 + b"x"), "more has changed"),
         (lambda folder: (folder / "weights").unlink(), "weights is missing"),
         (lambda folder: (folder / "hashes.json").unlink(), r"hashes.json cannot be read \(FileNotFoundError\)"),
         (lambda folder: (folder / "hashes.json").write_text("{"), r"hashes.json cannot be read \(JSONDecodeError\)"),
@@ -108,7 +108,7 @@ except TrainingError as error:
     assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
     assert "cannot be written" in done.stdout
     assert "make room" in done.stdout
-    assert "goes on from step-00000001" in done.stdout
+    assert "resumes from step-00000001" in done.stdout
     assert names(checkpoints) == [checkpoint_name(1)]
     assert checkpoints.newest() == checkpoint_name(1)
 
@@ -117,7 +117,7 @@ def test_a_state_that_cannot_be_written_is_no_silent_success(checkpoints):
     def fails(_folder):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(TrainingError, match=r"step-00000001 cannot be written .*No space left.* goes on from the start"):
+    with pytest.raises(TrainingError, match=r"step-00000001 cannot be written .*No space left.* resumes from the start"):
         checkpoints.save(replace(at(1), best_checkpoint=None), fails)
     assert names(checkpoints) == []
 

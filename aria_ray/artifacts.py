@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from aria_ray.errors import AriaError, DataError
 from aria_ray.records import Manifest
 
+ManifestT = TypeVar("ManifestT", bound=Manifest[Any])
 MANIFEST = "manifest.json"
 WANTED = "wanted"
 """File with the fingerprint that an unfinished stage directory was begun for."""
@@ -30,7 +31,7 @@ def fingerprint(config: BaseModel | Mapping[str, Any], upstream: Mapping[str, st
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_manifest(directory: Path) -> Manifest | None:
+def read_manifest(directory: Path, kind: type[ManifestT]) -> ManifestT | None:
     """The manifest of a complete stage directory, None where the stage never finished.
 
     Raises:
@@ -40,18 +41,18 @@ def read_manifest(directory: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path} cannot be read ({type(error).__name__})", f"delete {directory} to make it again") from None
 
 
-def finished(directory: Path, wanted: str) -> Manifest | None:
+def finished(directory: Path, wanted: str, kind: type[ManifestT]) -> ManifestT | None:
     """The manifest of a stage directory that is complete and has the fingerprint `wanted`; None if it is not complete.
 
     Raises:
         DataError: it was made with another fingerprint, or one of its files is missing or has another hash.
     """
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory, kind)
     if manifest is None:
         refuse_other(directory, wanted)
         return None
@@ -88,7 +89,7 @@ def refuse_other(directory: Path, wanted: str) -> None:
             raise _made_otherwise(directory, begun, wanted)
 
 
-def finish(directory: Path, manifest: Manifest) -> None:
+def finish(directory: Path, manifest: Manifest[Any]) -> None:
     """Write the manifest: from here on the directory is complete."""
     write_text(directory / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     (directory / WANTED).unlink(missing_ok=True)
@@ -147,6 +148,16 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 def leftovers(path: Path) -> list[Path]:
     """The temporary directories of `atomic_dir(path)` that killed processes left; `path` may end in a wildcard."""
     return sorted(path.parent.glob(f".{path.name}.*"))
+
+
+def publish(source: Path, target: Path) -> None:
+    """Put a stage's file at the top of the run directory, without a second copy where the file system has hard links."""
+    with atomic_path(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copy(source, temporary)
 
 
 def file_hash(path: Path) -> str:

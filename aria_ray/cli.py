@@ -5,10 +5,9 @@ import json
 import os
 import signal
 import sys
-import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -20,6 +19,10 @@ from aria_ray.config import RunConfig, load_config
 from aria_ray.errors import AriaError
 from aria_ray.records import Report
 from aria_ray.rocm.visibility import check_environment
+from aria_ray.session import prepare_environment, ray_session
+
+if TYPE_CHECKING:  # imports Ray
+    from aria_ray.stage import Run
 
 DEFAULT_RECIPE = "laptop"
 DEFAULT_OUT = Path("aria_llama_final_output")
@@ -50,8 +53,8 @@ OptionalOut = Annotated[
 RequireReady = Annotated[bool, typer.Option("--require-ready", help="Exit 3 unless the verdict is 'production ready'.")]
 
 
-@app.command()
-def run(
+@app.command("run")
+def run_all(
     arguments: Arguments = None,
     out: Out = DEFAULT_OUT,
     require_ready: RequireReady = False,
@@ -60,11 +63,10 @@ def run(
 
     Next: `aria serve`.
     """
-    recipe, config = _resolve_for_ray(arguments)
+    run = _run(arguments, out)
     from aria_ray import pipeline
-    from aria_ray.terminal import Terminal
 
-    _tell(pipeline.run(config, recipe, out, Terminal()), out, require_ready)
+    _tell(pipeline.run_all(run), run.out, require_ready)
 
 
 @app.command()
@@ -73,15 +75,13 @@ def generate(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 
     Next: `aria train`.
     """
-    _, config = _resolve_for_ray(arguments)
+    run = _run(arguments, out)
     from aria_ray import pipeline
-    from aria_ray.terminal import Terminal
 
-    out = out.absolute()
-    pipeline.check(config, out, serves=False)
-    with pipeline.ray_session():
-        pipeline.make_dataset(config, out, Terminal())
-    typer.echo(f"The dataset is in {out}; read dataset/SAMPLES.md there. Next: `aria train` with the same recipe and --out")
+    pipeline.check(run, pipeline.DATASET)
+    with ray_session():
+        pipeline.make_dataset(run)
+    typer.echo(f"The dataset is in {run.out}; read dataset/SAMPLES.md there. Next: `aria train` with the same recipe and --out")
 
 
 @app.command()
@@ -90,16 +90,14 @@ def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 
     Next: `aria validate`, or `aria serve`.
     """
-    _, config = _resolve_for_ray(arguments)
+    run = _run(arguments, out)
     from aria_ray import pipeline
-    from aria_ray.terminal import Terminal
 
-    out = out.absolute()
-    pipeline.check(config, out, serves=False)
-    dataset = pipeline.finished_stages(config, out, ("dataset",))["dataset"]
-    with pipeline.ray_session():
-        pipeline.train_model(config, dataset, out, Terminal())
-    typer.echo(f"The model is {out / pipeline.MODEL}. Next: `aria validate` or `aria serve` with the same recipe and --out")
+    pipeline.check(run, pipeline.DATASET, pipeline.TRAINING)
+    run.required(pipeline.DATASET)
+    with ray_session():
+        pipeline.make_model(run)
+    typer.echo(f"The model is {run.out / pipeline.MODEL}. Next: `aria validate` or `aria serve` with the same recipe and --out")
 
 
 @app.command()
@@ -108,18 +106,15 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 
     Next: `aria chat` in another terminal.
     """
-    _, config = _resolve_for_ray(arguments)
+    run = _run(arguments, out)
     from aria_ray import pipeline
     from aria_ray.serving.deploy import check_port, metrics_addresses
-    from aria_ray.terminal import Terminal
 
-    out = out.absolute()
-    terminal = Terminal()
-    pipeline.finished_stages(config, out, ("dataset", "training"))
-    check_port(config.serving)
-    with pipeline.ray_session(), pipeline.endpoint(config, out / pipeline.MODEL, terminal) as live:
-        terminal.line(f"Metrics for Prometheus at {', '.join(metrics_addresses())}")
-        terminal.line(f"Serving model '{live.model}' at {live.base_url}; Ctrl-C stops it.")
+    run.required(pipeline.TRAINING)
+    check_port(run.config.serving)
+    with ray_session(), pipeline.endpoint(run, run.out / pipeline.MODEL) as live:
+        run.terminal.line(f"Metrics for Prometheus at {', '.join(metrics_addresses())}")
+        run.terminal.line(f"Serving model '{live.model}' at {live.base_url}; Ctrl-C stops it.")
         signal.pause()
 
 
@@ -141,13 +136,11 @@ def validate(
 
     Next: open report.html in the run directory.
     """
-    recipe, config = _resolve_for_ray(arguments)
     if url is None and (model or key_variable):
         raise AriaError("--model and --key-env say how to reach an --endpoint", "give its address, or leave them out")
+    run = _run(arguments, out or (ENDPOINT_OUT if url else DEFAULT_OUT))
     from aria_ray import pipeline
-    from aria_ray.terminal import Terminal
 
-    terminal = Terminal()
     if url is not None:
         from aria_ray.validation.endpoint import find_endpoint
 
@@ -156,16 +149,13 @@ def validate(
                 f"--key-env {key_variable}: no such environment variable is set", "export the key in it, or leave it out"
             )
         live = find_endpoint(url, model, _key(key_variable))
-        _tell(
-            pipeline.validate_endpoint(config, recipe, live, out or ENDPOINT_OUT, terminal), out or ENDPOINT_OUT, require_ready
-        )
+        _tell(pipeline.measure_endpoint(run, live), run.out, require_ready)
         return
-    out = (out or DEFAULT_OUT).absolute()
-    pipeline.check(config, out, serves=True)
-    stages = pipeline.finished_stages(config, out, ("dataset", "training"))
-    with pipeline.ray_session():
-        stages["validation"] = pipeline.validate_model(config, stages["dataset"], stages["training"], out, terminal)
-    _tell(pipeline.make_report(config, recipe, stages, out), out, require_ready)
+    pipeline.check(run, pipeline.DATASET, pipeline.TRAINING, pipeline.VALIDATION)
+    run.required(pipeline.TRAINING)
+    with ray_session():
+        pipeline.measure_model(run)
+    _tell(pipeline.make_report(run), run.out, require_ready)
 
 
 @app.command()
@@ -184,13 +174,11 @@ def report(
 
         typer.echo(render_comparison(compare_runs(*compare)))
         return
-    recipe, config = _resolve_for_ray(arguments)
+    run = _run(arguments, out)
     from aria_ray import pipeline
     from aria_ray.report import render_text
 
-    out = out.absolute()
-    stages = pipeline.finished_stages(config, out, pipeline.STAGES)
-    typer.echo(render_text(pipeline.make_report(config, recipe, stages, out)))
+    typer.echo(render_text(pipeline.make_report(run)))
 
 
 @app.command()
@@ -295,15 +283,7 @@ def config(
 
 def main() -> None:
     """Run the command line. Bad input is one line and exit 2; anything else that goes wrong shows its traceback."""
-    # The terminal is for the run's own progress: the libraries' bars and notes on their own future stay off it.
-    warnings.simplefilter("ignore", FutureWarning)
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if os.environ.get("RAY_ADDRESS", "local") == "local":
-        # A Ray of our own asks for a token (kept in the user's home): who reaches an open one can run code on it. Ray reads
-        # this when it is imported, which is after this line.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    prepare_environment()
     # Modules of tools (`dataset.tools`) lie where one works, which Python's own commands look through and scripts do not.
     sys.path.append(str(Path.cwd()))
     try:
@@ -343,11 +323,14 @@ def _tell(report: Report, out: Path, require_ready: bool) -> None:
         raise typer.Exit(3)
 
 
-def _resolve_for_ray(arguments: list[str] | None) -> tuple[str, RunConfig]:
-    """`_resolve` for a command that imports Ray next: an environment for which that import raises is refused here."""
+def _run(arguments: list[str] | None, out: Path) -> "Run":
+    """The run that a command works on. An environment for which Ray's import raises is refused first."""
     recipe, config = _resolve(arguments)
     check_environment(os.environ)
-    return recipe, config
+    from aria_ray.stage import Run
+    from aria_ray.terminal import Terminal
+
+    return Run(config, recipe, out, Terminal())
 
 
 def _resolve(arguments: list[str] | None) -> tuple[str, RunConfig]:

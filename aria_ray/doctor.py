@@ -22,6 +22,7 @@ from aria_ray.errors import AriaError
 from aria_ray.planning.model_sizes import cached_config
 from aria_ray.rocm.settings import HOST_SETTINGS, HostSetting, contradictions, read_host, serving_env, settings_for
 from aria_ray.rocm.visibility import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
+from aria_ray.session import on_cluster, ray_session
 from aria_ray.versions import LEAST, PINNED
 
 FindingState = Literal["ok", "fails", "unmeasured"]
@@ -192,7 +193,6 @@ def base_model(config: RunConfig) -> Iterator[Finding]:
 
 def endpoint(config: RunConfig) -> Iterator[Finding]:
     """The Serve file, the port, and who can reach it."""
-    from aria_ray.pipeline import on_cluster
     from aria_ray.serving.deploy import check_endpoint_config
 
     try:
@@ -233,8 +233,6 @@ def parsers() -> Iterator[Finding]:
 def gpus_counted(config: RunConfig, kfd: Path = KFD, nvidia: Path = NVIDIA_GPUS) -> Iterator[Finding]:
     """GPUs that Ray counts against those that the kernel shows, and against those that the recipe asks for."""
     import ray
-
-    from aria_ray.pipeline import on_cluster, ray_session
 
     there = num_gpus_of_kernel(kfd) + (len(list(nvidia.iterdir())) if nvidia.is_dir() else 0)
     try:

@@ -1,10 +1,11 @@
 """Records that stages hand to each other and to people. Frozen, serialisable; what they compute is only from themselves."""
 
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version of a manifest. 2: the stage's result is typed."""
 REPORT_SCHEMA_VERSION = 2
 """2: criteria, reasons, and the performance figures' intervals."""
 
@@ -13,7 +14,7 @@ Verdict = Literal["production ready", "conditional", "needs work", "not ready"]
 
 
 class Record(BaseModel):
-    """A frozen record that refuses unknown keys."""
+    """A frozen record that refuses unknown keys. Docstrings of fields are their descriptions in a JSON Schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -34,8 +35,18 @@ class Endpoint(Record):
         return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"} if self.api_key else {}
 
 
-class Manifest(Record):
-    """What made a stage directory. Written last, so its presence means the directory is complete."""
+ResultT = TypeVar("ResultT", bound=Record)
+
+
+class ServedModel(Record):
+    """An endpoint that this program did not start."""
+
+    base_url: str
+    model: str
+
+
+class Manifest(Record, Generic[ResultT]):
+    """What made a stage directory, and what came of it. Written last, so its presence means the directory is complete."""
 
     schema_version: int = SCHEMA_VERSION
     stage: str
@@ -54,23 +65,25 @@ class Manifest(Record):
     """Of the attempt that finished; what an earlier one that was cut off took is not in it."""
     peak_memory_gib: float | None = None
     """Largest memory of the processes of that attempt (proportional set size), by sampling; None where unmeasured."""
-    facts: dict[str, Any] = Field(default_factory=dict)
-    """What the stage wants the report to know."""
+    result: ResultT
+    """What the stage measured (`results`)."""
 
 
 class Metric(Record):
-    """One figure of the report. `value` is None exactly where it was not measured."""
+    """One figure of the report (`metrics` says what it is). `value` is None exactly where it was not measured."""
 
     name: str
     value: float | None
     unit: str
     target: float | None = None
     status: Status | None = None
-    """None where there is no target."""
+    """How the value stands against the target; None where there is no target."""
     interval: tuple[float, float] | None = None
-    """95 % interval, where the value is an estimate from cases."""
+    """95 % interval, where the value is an estimate."""
     cases: int | None = None
+    """Number of cases that the value is estimated from."""
     detail: str = ""
+    """How the value was measured, or why it was not."""
 
 
 class Criterion(Record):
@@ -84,16 +97,58 @@ class Criterion(Record):
     status: Status
 
 
+class Machine(Record):
+    """The machine that the report was made on, as far as its operating system tells."""
+
+    cores: int
+    """Cores that the process may use."""
+    memory_gib: float
+    processor: str
+    system: str
+    python: str
+
+
+class StageProvenance(Record):
+    """What one stage was made from, and what it took."""
+
+    fingerprint: str
+    commit: str | None
+    """Commit of the source that ran the stage."""
+    wall_s: float
+    """Seconds of the attempt that finished."""
+    peak_memory_gib: float | None
+    """Most memory that the run's processes took together; None where it is not seen."""
+
+
+class Provenance(Record):
+    """What the report was made from."""
+
+    recipe: str
+    config: dict[str, Any]
+    """The resolved recipe, as JSON."""
+    created: str
+    """UTC, ISO 8601."""
+    commit: str | None
+    """Commit of the source that wrote the report."""
+    versions: dict[str, str]
+    """Versions of the packages that decide what a run gives."""
+    machine: Machine
+    endpoint: ServedModel | None
+    """The endpoint that was measured, where this program did not start it."""
+    stages: dict[str, StageProvenance]
+
+
 class Report(Record):
     """The content of `report.json`."""
 
     schema_version: int = REPORT_SCHEMA_VERSION
     verdict: Verdict
     readiness_percent: float
+    """Sum of the weights of the criteria that are met."""
     conditions: dict[str, Status]
-    """Criteria that no other merit makes up for: accuracy and tool compliance."""
+    """Figures that no other merit makes up for: accuracy and tool compliance."""
     criteria: tuple[Criterion, ...]
     reasons: tuple[str, ...]
     """Why the verdict is no better than it is, a sentence each; empty for the best one."""
-    provenance: dict[str, Any]
+    provenance: Provenance
     metrics: tuple[Metric, ...]

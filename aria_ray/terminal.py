@@ -17,8 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-Update = Callable[[float, float, str], None]
-"""update(done, total, what); a total of 0 means that the length is not known."""
+from aria_ray.progress import OnProgress
 
 PLAIN_INTERVAL_S = 30.0
 """Without a terminal (a log file, a Ray job) progress is a line now and then instead of a bar."""
@@ -47,7 +46,7 @@ class Terminal:
             self._machine = before
 
     @contextmanager
-    def stage(self, title: str) -> Iterator[Update]:
+    def stage(self, title: str) -> Iterator[OnProgress]:
         """Show progress while the block runs, and one line with the time when it ends well."""
         started = time.perf_counter()
         self.begun.append((started, title))
@@ -56,7 +55,7 @@ class Terminal:
         self.line(f"{title}: done in {_duration(time.perf_counter() - started)}")
 
     @contextmanager
-    def _bar(self, title: str) -> Iterator[Update]:
+    def _bar(self, title: str) -> Iterator[OnProgress]:
         what = TextColumn("{task.fields[what]}")
         columns = (SpinnerColumn(), TextColumn(title), BarColumn(), what, _MachineColumn(self._machine))
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True) as progress:
@@ -64,7 +63,7 @@ class Terminal:
             yield lambda done, total, what: progress.update(task, completed=done, total=total or None, what=what)
 
     @contextmanager
-    def _plain(self, title: str) -> Iterator[Update]:
+    def _plain(self, title: str) -> Iterator[OnProgress]:
         last = time.perf_counter()
 
         def update(done: float, total: float, what: str) -> None:

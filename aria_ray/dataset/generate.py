@@ -28,6 +28,7 @@ from aria_ray.dataset.samples import Samples
 from aria_ray.dataset.sampling import choose_templates
 from aria_ray.dataset.user_rows import read_source
 from aria_ray.errors import AriaError, DataError
+from aria_ray.results import DatasetResult
 
 OnRows = Callable[[int, int], None]
 
@@ -60,7 +61,7 @@ SCHEMA = pa.schema(
 )
 
 
-def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | None = None) -> None:
+def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | None = None) -> DatasetResult:
     """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
     `on_progress(done, total)` counts rows. No file appears unless the dataset passes every gate.
@@ -88,6 +89,11 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | Non
     write_json(out / QUALITY_FILE, figures)
     with atomic_path(out / SAMPLES_FILE) as path:
         path.write_text(samples.markdown(), encoding="utf-8")
+    return DatasetResult(
+        num_rows=figures["num_rows"],
+        num_templates=figures["num_templates"],
+        near_duplicate_share=figures["near_duplicate_share"],
+    )
 
 
 def dataset_items(config: DatasetConfig) -> list[Item]:

@@ -75,13 +75,13 @@ def compare(a: Path, b: Path) -> Comparison:
     one, other = _read(a), _read(b)
     before, after = ({metric.name: metric for metric in report.metrics} for report in (one, other))
     places = (_directory(a), _directory(b))
-    machines = tuple(report.provenance.get("machine") or {} for report in (one, other))
+    machines = tuple(report.provenance.machine.model_dump() for report in (one, other))
     return Comparison(
         names=(str(a), str(b)),
         verdicts=(one.verdict, other.verdict),
         readiness_percent=(one.readiness_percent, other.readiness_percent),
         changes=tuple(_change(name, before.get(name), after.get(name), places) for name in {**before, **after}),
-        provenance=tuple(_differences(one.provenance, other.provenance)),
+        provenance=tuple(_differences(one.provenance.model_dump(), other.provenance.model_dump())),
         same_machine=_same_machine(*machines),
     )
 

@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from aria_ray.artifacts import MANIFEST
-from aria_ray.records import Report
+from aria_ray.artifacts import MANIFEST, read_manifest
+from aria_ray.errors import DataError
+from aria_ray.records import Manifest, Report
+from aria_ray.results import LoadSummary, ValidationResult
 
 STAGES = ("dataset", "training", "validation")
 USER_PREFIX = "own/"
@@ -44,8 +46,8 @@ class Evidence:
     """Shares of the dataset's rows: {column: {value: share}}."""
     crossing: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Rows of each (scenario, category)."""
-    validation: Facts = field(default_factory=dict)
-    """The facts of the validation stage's manifest."""
+    validation: ValidationResult = field(default_factory=ValidationResult)
+    """The result of the validation stage."""
     waits: tuple[Waits, ...] = ()
     """One for each level of the closed-loop load that gave rates."""
     telemetry: Mapping[str, Facts] = field(default_factory=dict)
@@ -57,13 +59,9 @@ class Evidence:
     """What was found and not used, and why."""
 
     @property
-    def levels(self) -> tuple[Facts, ...]:
+    def levels(self) -> tuple[LoadSummary, ...]:
         """Closed-loop load, ascending concurrency."""
-        return tuple((self.validation.get("speed") or {}).get("levels") or ())
-
-    def quality(self, which: str = "quality") -> Mapping[str, Facts]:
-        """Shares with intervals of `quality`, `quality_base` or `quality_unseen`; empty where that was not measured."""
-        return (self.validation.get(which) or {}).get("shares") or {}
+        return self.validation.speed.levels if self.validation.speed else ()
 
 
 def read_evidence(report: Report, out: Path) -> Evidence:
@@ -72,27 +70,20 @@ def read_evidence(report: Report, out: Path) -> Evidence:
     A file that is absent or damaged leaves its fields empty. A stage that was made again since (another fingerprint than the
     report names) is not used, and named in `left_out`.
     """
-    manifests = {stage: _json(out / stage / MANIFEST) for stage in STAGES}
-    known = report.provenance.get("stages") or {}
-    other = [
-        stage
-        for stage, manifest in manifests.items()
-        if stage in known and manifest and manifest.get("fingerprint") != known[stage].get("fingerprint")
-    ]
+    prints = {stage: _json(out / stage / MANIFEST).get("fingerprint") for stage in STAGES}
+    known = report.provenance.stages
+    other = [stage for stage, there in prints.items() if stage in known and there and there != known[stage].fingerprint]
     used = [stage for stage in STAGES if stage not in other]
     dataset = _dataset(out / "dataset") if "dataset" in used else {}
     training = _training(out / "training") if "training" in used else {}
-    facts = manifests["validation"].get("facts") or {}
-    validation = _validation(out / "validation", facts) if "validation" in used else {}
+    validation = _validation(out / "validation") if "validation" in used else {}
     telemetry = {stage: _json(out / stage / "telemetry.json") for stage in used}
     return Evidence(
         **dataset,
         **training,
         **validation,
         telemetry={stage: samples for stage, samples in telemetry.items() if samples.get("t_s")},
-        left_out=tuple(
-            f"{stage}/ was made again after this report (fingerprint {_print(manifests[stage])})" for stage in other
-        ),
+        left_out=tuple(f"{stage}/ was made again after this report (fingerprint {prints[stage]})" for stage in other),
     )
 
 
@@ -126,13 +117,18 @@ def _training(directory: Path) -> dict[str, Any]:
     }
 
 
-def _validation(directory: Path, facts: Facts) -> dict[str, Any]:
+def _validation(directory: Path) -> dict[str, Any]:
     cases = read_cases(directory / "cases.jsonl")
     raw = _json(directory / "load.json")
-    levels = [level for level in (facts.get("speed") or {}).get("levels") or () if level.get("ttft_ms")]
-    waits = [_waits(level["concurrency"], raw.get(f"{level['concurrency']} streams") or {}) for level in levels]
+    try:
+        manifest = read_manifest(directory, Manifest[ValidationResult])
+    except DataError:  # damaged, or of another version
+        manifest = None
+    result = manifest.result if manifest else ValidationResult()
+    levels = [level for level in result.speed.levels if level.ttft_ms] if result.speed else []
+    waits = [_waits(level.concurrency or 0, raw.get(f"{level.concurrency} streams") or {}) for level in levels]
     return {
-        "validation": facts,
+        "validation": result,
         "waits": tuple(each for each in waits if each.ttft_ms),
         "num_cases": len(cases),
         "failed_cases": _taking_turns([case for case in cases if case.get("outcome") != "correct"]),
@@ -154,10 +150,6 @@ def _taking_turns(cases: list[dict[str, Any]]) -> tuple[Facts, ...]:
     for case in cases:
         groups[case.get("scenario", "")].append(case)
     return tuple(case for turn in zip_longest(*groups.values()) for case in turn if case is not None)
-
-
-def _print(manifest: Facts) -> str:
-    return str(manifest.get("fingerprint"))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -10,17 +10,17 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from aria_ray.metrics import is_lower_better
 from aria_ray.records import Metric, Report
 from aria_ray.report import plots, serving_plots
 from aria_ray.report.evidence import STAGES, Evidence, Facts
-from aria_ray.report.verdict import LOWER_IS_BETTER
+from aria_ray.results import SHARES, Estimate, Gains, LoadSummary, Quality, Speed
 
 MAX_CASES = 30
 MAX_CHARACTERS = 1000
 """Of one text of a case that is shown: thirty cases of long texts stay far below a megabyte."""
 WORDS = {"met": "met", "not_met": "not met", "inconclusive": "inconclusive", "unmeasured": "unmeasured"}
 VERDICT_STATUS = {"production ready": "met", "conditional": "inconclusive", "needs work": "not_met", "not ready": "not_met"}
-SHARE_GROUPS = ("category", "scenario", "difficulty")
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,12 @@ def render_html(report: Report, evidence: Evidence) -> str:
         others=[metric for metric in report.metrics if metric.target is None],
         pictures=[_picture(plot, evidence) for plot in PLOTS],
         shares=_share_rows(evidence),
-        bfcl=_pairs(evidence.validation.get("bfcl"), evidence.validation.get("bfcl_base"), {}),
+        bfcl=_pairs(evidence.validation.bfcl, evidence.validation.bfcl_base),
         outcomes=_outcomes(evidence),
-        loads=_loads(evidence.validation.get("speed") or {}),
+        loads=_loads(evidence.validation.speed),
+        provenance=report.provenance.model_dump(),
         cases=[_case(case) for case in evidence.failed_cases[:MAX_CASES]],
-        config_yaml=yaml.safe_dump(report.provenance.get("config"), sort_keys=False, allow_unicode=True),
+        config_yaml=yaml.safe_dump(report.provenance.config, sort_keys=False, allow_unicode=True),
     )
     return page.encode("utf-8", "replace").decode("utf-8")
 
@@ -139,7 +140,7 @@ def target_text(metric: Metric) -> str:
     """What a metric has to reach, as it was given."""
     if metric.target is None:
         return ""
-    side = "at most" if metric.name in LOWER_IS_BETTER else "at least"
+    side = "at most" if is_lower_better(metric.name) else "at least"
     if metric.unit == "share":
         return f"{side} {100 * metric.target:g} %"
     return f"{side} {metric.target:g} {'' if metric.unit == 'ratio' else metric.unit}".rstrip()
@@ -185,43 +186,63 @@ def _picture(plot: Plot, evidence: Evidence) -> dict[str, Any]:
 
 
 def _share_rows(evidence: Evidence) -> list[dict[str, Any]]:
-    ours, base = evidence.quality(), evidence.quality("quality_base")
-    rows = _pairs(ours, base, evidence.validation.get("paired") or {})
-    unseen = _pairs(evidence.quality("quality_unseen"), None, {})
-    whole = [row | {"group": "all held-out cases"} for row in rows if ":" not in row["name"]]
-    for group in SHARE_GROUPS:
-        own = sorted((row for row in rows if row["name"].startswith(f"{group}:")), key=lambda row: row["name"])
-        whole += [row | {"group": f"right, by {group}", "name": row["name"].partition(":")[2]} for row in own]
-    return whole + [row | {"group": "tools never seen in training"} for row in unseen if ":" not in row["name"]]
+    """Rows of the table of shares, each with the group that it stands under."""
+    result = evidence.validation
+    if result.quality is None:
+        return []
+    ours, base = result.quality, result.quality_base or Quality(outcomes={})
+    rows = _pairs(_shares(ours), _shares(base), dict(result.gains or Gains()))
+    whole = [row | {"group": "all held-out cases"} for row in rows]
+    for title, shares, of_base in (
+        ("category", ours.by_category, base.by_category),
+        ("scenario", ours.by_scenario, base.by_scenario),
+        ("difficulty", ours.by_difficulty, base.by_difficulty),
+    ):
+        whole += [row | {"group": f"right, by {title}"} for row in _pairs(dict(sorted(shares.items())), of_base)]
+    unseen = _pairs(_shares(result.quality_unseen), {}) if result.quality_unseen else []
+    return whole + [row | {"group": "tools never seen in training"} for row in unseen]
 
 
-def _pairs(ours: Mapping[str, Any] | None, base: Mapping[str, Any] | None, paired: Facts) -> list[dict[str, Any]]:
+def _shares(quality: Quality) -> dict[str, Estimate]:
+    """The shares of all cases that were measured, by name."""
+    return {name: share for name in SHARES if (share := getattr(quality, name)) is not None}
+
+
+def _pairs(
+    ours: Mapping[str, Estimate], base: Mapping[str, Estimate], gains: Mapping[str, Estimate | None] | None = None
+) -> list[dict[str, Any]]:
     """Shares of ours beside those of the base model, in the order they were measured."""
     return [
-        {"name": name, "ours": share, "base": (base or {}).get(name), "difference": paired.get(name)}
-        for name, share in (ours or {}).items()
+        {"name": name, "ours": share, "base": base.get(name), "difference": (gains or {}).get(name)}
+        for name, share in ours.items()
     ]
 
 
 def _outcomes(evidence: Evidence) -> list[tuple[str, Mapping[str, int]]]:
     """How the cases ended, by what was put through them."""
-    titles = {"quality": "this model", "quality_base": "base model", "quality_unseen": "this model, unseen tools"}
-    found = {title: (evidence.validation.get(which) or {}).get("outcomes") for which, title in titles.items()}
-    return [(title, outcomes) for title, outcomes in found.items() if outcomes]
+    result = evidence.validation
+    titles = {
+        "this model": result.quality,
+        "base model": result.quality_base,
+        "this model, unseen tools": result.quality_unseen,
+    }
+    return [(title, quality.outcomes) for title, quality in titles.items() if quality and quality.outcomes]
 
 
-def _loads(speed: Facts) -> list[tuple[str, Facts]]:
+def _loads(speed: Speed | None) -> list[tuple[str, LoadSummary]]:
     """Every load that was measured, with a name."""
-    prefix = speed.get("prefix") or {}
-    named = [(f"closed, {level['concurrency']} streams", level) for level in speed.get("levels") or ()]
-    poisson = speed.get("poisson")
-    named += [(f"open, {figure_text(poisson.get('rate_per_s'), 'requests/s')} (Poisson)", poisson)] if poisson else []
-    named += [("tool calls", speed["tool_calls"])] if speed.get("tool_calls") else []
-    return named + [
-        (f"one stream, prompt {word} cached", prefix[key])
-        for key, word in (("cold", "not"), ("warm", "all"))
-        if prefix.get(key)
+    if speed is None:
+        return []
+    loads = [(f"closed, {level.concurrency} streams", level) for level in speed.levels]
+    poisson = speed.poisson
+    rate = figure_text(poisson.rate_per_s, "requests/s") if poisson else ""
+    named = [
+        (f"open, {rate} (Poisson)", poisson),
+        ("tool calls", speed.tool_calls),
+        ("one stream, prompt not cached", speed.cold),
+        ("one stream, prompt all cached", speed.warm),
     ]
+    return loads + [(name, load) for name, load in named if load is not None]
 
 
 def _case(case: Facts) -> dict[str, Any]:

@@ -1,28 +1,29 @@
 """Pictures of what the live endpoint did: one function each, from the evidence to inline SVG, or None where unmeasured."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from aria_ray.report.evidence import Evidence, Facts
+from aria_ray.report.evidence import Evidence
 from aria_ray.report.svg import DASHES, INK, MAX_POINTS, MUTED, SERIES, drawing, plain, thinned, to_svg
+from aria_ray.results import DecodeRoofline, Distribution, Estimate, LoadSummary, Quality
 
 _BOUND: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 13, "markeredgewidth": 2.2, "color": SERIES[1]}
 
 
 def throughput(evidence: Evidence) -> str | None:
     """Output tokens per second by concurrency: of all streams, with 95 % intervals and the machine's bound, and of each."""
-    levels = [level for level in evidence.levels if level.get("output_tokens_per_s") is not None]
+    levels = [level for level in evidence.levels if level.output_tokens_per_s is not None]
     if not levels:
         return None
-    x = [level["concurrency"] for level in levels]
-    rates = [level["output_tokens_per_s"] for level in levels]
+    x = [level.concurrency or 0 for level in levels]
+    rates = [level.output_tokens_per_s or 0.0 for level in levels]
     with drawing(3.9, 2, ratios=(3, 2)) as (figure, (total, each)):
         total.errorbar(x, rates, yerr=_bars(levels, rates), color=SERIES[0], marker="o", label="measured, 95 % interval")
-        bounds = _bounds(evidence.validation.get("roofline") or {})
+        bounds = _bounds(evidence.validation.roofline)
         if bounds:
             x_bound, y_bound = [at for at, _ in bounds], [bound for _, bound in bounds]
             total.plot(x_bound, y_bound, **_BOUND, label="roofline bound")
@@ -37,39 +38,45 @@ def throughput(evidence: Evidence) -> str | None:
         return to_svg(figure, "throughput", f"Output tokens per second by number of streams: {told}.")
 
 
-def _bars(levels: Sequence[Facts], rates: Sequence[float]) -> list[list[float]]:
+def _bars(levels: Sequence[LoadSummary], rates: Sequence[float]) -> list[list[float]]:
     """Lengths of the bars below and above each rate, none where there is no interval."""
-    ends = [level.get("output_tokens_per_s_interval") or (rate, rate) for level, rate in zip(levels, rates, strict=True)]
+    ends = [level.output_tokens_per_s_interval or (rate, rate) for level, rate in zip(levels, rates, strict=True)]
     below = [max(0.0, rate - low) for rate, (low, _) in zip(rates, ends, strict=True)]
     return [below, [max(0.0, high - rate) for rate, (_, high) in zip(rates, ends, strict=True)]]
 
 
-def _bounds(roofline: Facts) -> list[tuple[float, float]]:
-    found = [(1, roofline.get("decode_bound_tokens_per_s"))]
-    found.append((roofline.get("concurrency") or 0, roofline.get("batched_bound_tokens_per_s")))
-    return [(streams, bound) for streams, bound in dict(found).items() if streams and bound]
+def _bounds(roofline: DecodeRoofline | None) -> list[tuple[int, float]]:
+    """(streams, most tokens/s of all of them)."""
+    if roofline is None:
+        return []
+    bounds = {1: roofline.single_stream_tokens_per_s, roofline.concurrency: roofline.concurrent_tokens_per_s}
+    return list(bounds.items())
 
 
 def latency(evidence: Evidence) -> str | None:
     """Median, 90th and 99th percentile of the three latencies by concurrency."""
-    names = {"ttft_ms": "time to first token", "tpot_ms": "time per output token", "e2e_ms": "end to end"}
-    levels = [level for level in evidence.levels if level.get("ttft_ms")]
+    times: dict[str, Callable[[LoadSummary], Distribution | None]] = {
+        "time to first token": lambda level: level.ttft_ms,
+        "time per output token": lambda level: level.tpot_ms,
+        "end to end": lambda level: level.e2e_ms,
+    }
+    levels = [level for level in evidence.levels if level.ttft_ms]
     if not levels:
         return None
     with drawing(4.9, 3) as (figure, panels):
-        for panel, (key, title) in zip(panels, names.items(), strict=True):
-            there = [level for level in levels if level.get(key)]
-            seconds = max((level[key]["p99"] for level in there), default=0) >= 10_000
+        for panel, (title, time_of) in zip(panels, times.items(), strict=True):
+            measured = [(level.concurrency or 0, time) for level in levels if (time := time_of(level))]
+            seconds = max((time.p99 for _, time in measured), default=0) >= 10_000
+            x = [streams for streams, _ in measured]
             for index, quantile in enumerate(("p50", "p90", "p99")):
-                x = [level["concurrency"] for level in there]
-                y = [level[key][quantile] / (1000 if seconds else 1) for level in there]
+                y = [getattr(time, quantile) / (1000 if seconds else 1) for _, time in measured]
                 panel.plot(x, y, color=SERIES[index], linestyle=DASHES[index], marker="os^"[index], label=quantile)
             panel.set_title(f"{title} ({'s' if seconds else 'ms'})")
             _leave_headroom(panel, 1.05)
             panel.yaxis.set_major_locator(MaxNLocator(4))
-        _concurrency_axis(panels[-1], [level["concurrency"] for level in levels])
+        _concurrency_axis(panels[-1], [level.concurrency or 0 for level in levels])
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
-        told = ", ".join(f"{level['ttft_ms']['p50']:.4g} ms with {level['concurrency']}" for level in levels)
+        told = ", ".join(f"{level.ttft_ms.p50:.4g} ms with {level.concurrency}" for level in levels if level.ttft_ms)
         return to_svg(figure, "latency", f"Latency by number of streams. Median time to first token: {told}.")
 
 
@@ -104,22 +111,26 @@ def waits(evidence: Evidence) -> str | None:
 
 def accuracy(evidence: Evidence) -> str | None:
     """Share of held-out cases right, ours against the base model, with 95 % intervals: over all, and by kind of case."""
-    ours, base, unseen = (evidence.quality(which) for which in ("quality", "quality_base", "quality_unseen"))
-    if "accuracy" not in ours:
+    result = evidence.validation
+    if result.quality is None or result.quality.accuracy is None:
         return None
-    rows: list[tuple[str, list[Facts | None]]] = [("all", [ours["accuracy"], base.get("accuracy")])]
-    if "accuracy" in unseen:
-        rows.append(("unseen tools", [unseen["accuracy"], None]))
-    for kind in ("category", "scenario", "difficulty"):
-        names = sorted(name for name in ours if name.startswith(f"{kind}:"))
-        rows += [(kind, [])] if names else []
-        rows += [(name.partition(":")[2].replace("_", " "), [ours[name], base.get(name)]) for name in names]
+    ours, base, unseen = result.quality, result.quality_base or Quality(outcomes={}), result.quality_unseen
+    rows: list[tuple[str, list[Estimate | None]]] = [("all", [ours.accuracy, base.accuracy])]
+    if unseen and unseen.accuracy:
+        rows.append(("unseen tools", [unseen.accuracy, None]))
+    for title, shares, of_base in (
+        ("category", ours.by_category, base.by_category),
+        ("scenario", ours.by_scenario, base.by_scenario),
+        ("difficulty", ours.by_difficulty, base.by_difficulty),
+    ):
+        rows += [(title, [])] if shares else []
+        rows += [(name.replace("_", " "), [shares[name], of_base.get(name)]) for name in sorted(shares)]
     with drawing(0.9 + 0.23 * len(rows)) as (figure, (panel,)):
         panel.grid(visible=False, axis="y")
         panel.grid(visible=True, axis="x")
         for index, (colour, marker, label) in enumerate([(SERIES[0], "o", "this model"), (SERIES[1], "s", "base model")]):
-            shares = {row: each[index] for row, (_, each) in enumerate(rows) if each and each[index]}
-            _draw_shares(panel, shares, 0.14 * (2 * index - 1), {"color": colour, "marker": marker, "label": label})
+            drawn = {row: share for row, (_, each) in enumerate(rows) if each and (share := each[index])}
+            _draw_shares(panel, drawn, 0.14 * (2 * index - 1), {"color": colour, "marker": marker, "label": label})
         panel.set_yticks(range(len(rows)), [plain(name) for name, _ in rows])
         for tick, (_, each) in zip(panel.get_yticklabels(), rows, strict=True):
             tick.set_color(INK if each else MUTED)
@@ -127,26 +138,28 @@ def accuracy(evidence: Evidence) -> str | None:
         panel.set_xlim(-0.02, 1.02)
         panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
         figure.legend(loc="outside upper right", ncols=2)
-        told = f"{ours['accuracy']['value']:.0%}" + (f", base model {base['accuracy']['value']:.0%}" if base else "")
+        told = f"{result.quality.accuracy.value:.0%}"
+        told += f", base model {base.accuracy.value:.0%}" if base.accuracy else ""
         return to_svg(figure, "accuracy", f"Share of held-out cases right: {told}.")
 
 
-def _draw_shares(panel: Axes, shares: Mapping[int, Any], offset: float, style: Mapping[str, Any]) -> None:
-    if shares:
-        values = [share["value"] for share in shares.values()]
-        below = [max(0.0, share["value"] - share["interval"][0]) for share in shares.values()]
-        above = [max(0.0, share["interval"][1] - share["value"]) for share in shares.values()]
-        panel.errorbar(values, [row + offset for row in shares], xerr=[below, above], linestyle="none", capsize=0, **style)
+def _draw_shares(panel: Axes, shares: Mapping[int, Estimate], offset: float, style: Mapping[str, Any]) -> None:
+    """Shares by row, each with its interval; one without a value is left out."""
+    measured = {row: (share.value, share.interval) for row, share in shares.items()}
+    drawn = {row: (value, ends) for row, (value, ends) in measured.items() if value is not None and ends is not None}
+    if drawn:
+        below = [max(0.0, value - low) for value, (low, _) in drawn.values()]
+        above = [max(0.0, high - value) for value, (_, high) in drawn.values()]
+        at, values = [row + offset for row in drawn], [value for value, _ in drawn.values()]
+        panel.errorbar(values, at, xerr=[below, above], linestyle="none", capsize=0, **style)
 
 
 def sustained(evidence: Evidence) -> str | None:
     """Throughput of each window of the sustained load, its mean, and memory."""
-    stability = evidence.validation.get("stability") or {}
-    rates = stability.get("rates") or ()
-    if not rates:
+    stability = evidence.validation.stability
+    if stability is None or not stability.rates:
         return None
-    memory = [value for value in stability.get("memory_gib") or () if value is not None]
-    width_s = stability.get("window_s") or stability["duration_s"] / len(rates)
+    rates, memory, width_s = stability.rates, stability.memory_gib, stability.window_s
     with drawing(3.7 if memory else 2.4, 2 if memory else 1, ratios=(3, 2) if memory else None) as (figure, panels):
         edges = [width_s * index for index in range(len(rates) + 1)]
         panels[0].stairs(rates, edges, fill=True, color=SERIES[0], alpha=0.3)

@@ -60,12 +60,12 @@ def _figures(report: Report) -> Iterator[str]:
 def _stages(report: Report) -> Iterator[str]:
     provenance = report.provenance
     yield "Stages"
-    for name, stage in provenance["stages"].items():
-        peak = "unmeasured" if stage["peak_memory_gib"] is None else f"{stage['peak_memory_gib']:.1f} GiB"
-        yield f"  {name:<12} {stage['wall_s']:8.0f} s   peak memory {peak}   fingerprint {stage['fingerprint']}"
+    for name, stage in provenance.stages.items():
+        peak = "unmeasured" if stage.peak_memory_gib is None else f"{stage.peak_memory_gib:.1f} GiB"
+        yield f"  {name:<12} {stage.wall_s:8.0f} s   peak memory {peak}   fingerprint {stage.fingerprint}"
     yield ""
-    if provenance.get("endpoint"):
-        yield "Endpoint: " + ", ".join(f"{key} {value}" for key, value in provenance["endpoint"].items())
-    yield "Machine:  " + ", ".join(f"{key} {value}" for key, value in provenance["machine"].items())
-    yield "Versions: " + ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
-    yield f"Made:     {provenance['created']}, recipe {provenance['recipe']}"
+    if provenance.endpoint:
+        yield "Endpoint: " + ", ".join(f"{key} {value}" for key, value in provenance.endpoint)
+    yield "Machine:  " + ", ".join(f"{key} {value}" for key, value in provenance.machine)
+    yield "Versions: " + ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
+    yield f"Made:     {provenance.created}, recipe {provenance.recipe}"

@@ -1,77 +1,62 @@
-"""From figures to a verdict. Pure arithmetic over what was measured; nothing here measures."""
+"""From figures to a verdict. Pure arithmetic over what was measured; nothing here measures.
+
+Which figures decide what is in `metrics`; here are the weights and the rules.
+"""
 
 from collections.abc import Mapping, Sequence
 
+from aria_ray.measured import Measured
+from aria_ray.metrics import CriterionName, Figure, deciding, is_lower_better
 from aria_ray.records import Criterion, Metric, Status, Verdict
 
-CRITERIA: Mapping[str, tuple[float, tuple[str, ...]]] = {
-    "inference": (30, ("output_tokens_per_s", "output_roofline_share")),
-    "training": (25, ("train_step_ms", "train_flop_utilization")),
-    "memory": (20, ("memory_reduction",)),
-    "hardware": (15, ("compute_utilization",)),
-    "stability": (10, ("stability_cv", "stability_drift", "memory_growth", "failed_requests")),
-}
-"""Percent of readiness that each criterion brings, and the metrics of which those with a target must be met."""
-
-CONDITIONS = ("accuracy", "tool_compliance")
-"""Without these met, no other merit makes a model ready."""
-
-LOWER_IS_BETTER = frozenset({"train_step_ms", "stability_cv", "ttft_ms", "memory_growth", "failed_requests"})
-
-ESTIMATES = frozenset(
-    {"output_tokens_per_s", "output_roofline_share", "train_step_ms", "stability_cv", "stability_drift", "memory_growth"}
-)
-"""Figures of which too little was seen where they have no interval: such a one may miss its target, but not meet it."""
-
+WEIGHTS: Mapping[CriterionName, float] = {"inference": 30, "training": 25, "memory": 20, "hardware": 15, "stability": 10}
+"""Percent of readiness that each criterion brings when all its figures with a target are met."""
+CONDITIONS = deciding("condition")
+"""Figures without which no other merit makes a model ready."""
 MIN_CASES = 10
 """Fewer cases than these decide nothing."""
-
 TIERS: tuple[tuple[float, Verdict], ...] = ((95, "production ready"), (85, "conditional"), (70, "needs work"))
-
 _WORST_FIRST: tuple[Status, ...] = ("not_met", "unmeasured", "inconclusive")
 
 
-def judge(
-    name: str,
-    value: float | None,
-    target: float | None,
-    interval: tuple[float, float] | None = None,
-    cases: int | None = None,
-) -> Status | None:
-    """How a figure stands against its target; None where it has none to stand against.
+def judge(figure: Figure, measured: Measured, target: float | None) -> Status | None:
+    """How a figure stands against its target; None where it has no target.
 
-    With an interval, the whole of it must be on the right side: one that straddles the target is inconclusive, and so is a
-    figure of fewer than `MIN_CASES` cases. One of `ESTIMATES` without an interval is inconclusive where it would be met.
+    With an interval, the whole of it must be on the right side: one that straddles the target is inconclusive. Inconclusive
+    too, where it would be met, is a figure of fewer than `MIN_CASES` cases, one that needs an interval and has none, and one
+    that is partial because some of its cases failed.
     """
-    if value is None:
+    if measured.value is None:
         return "unmeasured"
     if target is None:
         return None
-    if cases is not None and cases < MIN_CASES:
+    if measured.cases is not None and measured.cases < MIN_CASES:
         return "inconclusive"
-    low, high = interval or (value, value)
-    if name in LOWER_IS_BETTER:
+    low, high = measured.interval or (measured.value, measured.value)
+    if figure.better == "lower":
         low, high, target = -high, -low, -target
     if low >= target:
-        return "inconclusive" if interval is None and name in ESTIMATES else "met"
+        is_unsure = measured.is_partial or (measured.interval is None and figure.needs_interval)
+        return "inconclusive" if is_unsure else "met"
     return "not_met" if high < target else "inconclusive"
 
 
 def criteria(metrics: Sequence[Metric]) -> tuple[Criterion, ...]:
     """How each criterion stands: met if all its metrics with a target are, unmeasured if none has one, else as the worst."""
     with_target = {metric.name: metric.status for metric in metrics if metric.target is not None and metric.status}
-    found = []
-    for name, (weight, names) in CRITERIA.items():
+    standing = []
+    for name, weight in WEIGHTS.items():
+        names = deciding(name)
         judged = tuple(each for each in names if each in with_target)
         statuses: set[Status] = {with_target[each] for each in judged} or {"unmeasured"}
         status: Status = next((each for each in _WORST_FIRST if each in statuses), "met")
-        found.append(Criterion(name=name, weight=weight, metrics=judged or names[:1], status=status))
-    return tuple(found)
+        standing.append(Criterion(name=name, weight=weight, metrics=judged or names[:1], status=status))
+    return tuple(standing)
 
 
-def readiness_percent(found: Sequence[Criterion]) -> float:
+def readiness_percent(standing: Sequence[Criterion]) -> float:
     """Sum of the weights of the criteria that are met, 0 to 100. Inconclusive and unmeasured count as not met."""
-    return float(sum(criterion.weight for criterion in found if criterion.status == "met"))
+    return float(sum(criterion.weight for criterion in standing if criterion.status == "met"))
 
 
 def conditions(metrics: Sequence[Metric]) -> dict[str, Status]:
@@ -80,24 +65,26 @@ def conditions(metrics: Sequence[Metric]) -> dict[str, Status]:
     return {name: statuses.get(name) or "unmeasured" for name in CONDITIONS}
 
 
-def verdict(stand: Mapping[str, Status], percent: float) -> Verdict:
+def verdict(conditions: Mapping[str, Status], percent: float) -> Verdict:
     """The tier of the readiness, or "not ready" where a condition is not met."""
-    if any(status != "met" for status in stand.values()):
+    if any(status != "met" for status in conditions.values()):
         return "not ready"
     return next((name for least, name in TIERS if percent >= least), "not ready")
 
 
-def reasons(metrics: Sequence[Metric], found: Sequence[Criterion], stand: Mapping[str, Status]) -> tuple[str, ...]:
-    """Why the verdict is no better: a sentence for each condition and each criterion that is not met, worst first."""
+def reasons(metrics: Sequence[Metric], standing: Sequence[Criterion], conditions: Mapping[str, Status]) -> tuple[str, ...]:
+    """Why the verdict is no better: a sentence for each condition and each criterion that is not met, heaviest first."""
     by_name = {metric.name: metric for metric in metrics}
-    told = [f"condition {_sentence(name, status, by_name.get(name))}" for name, status in stand.items() if status != "met"]
-    for criterion in sorted(found, key=lambda each: -each.weight):
+    sentences = [
+        f"condition {_sentence(name, status, by_name.get(name))}" for name, status in conditions.items() if status != "met"
+    ]
+    for criterion in sorted(standing, key=lambda each: -each.weight):
         for name in criterion.metrics:
             metric = by_name.get(name)
             status = (metric.status if metric else None) or "unmeasured"
             if status != "met":
-                told.append(f"{criterion.name} ({criterion.weight:.0f} %): {_sentence(name, status, metric)}")
-    return tuple(told)
+                sentences.append(f"{criterion.name} ({criterion.weight:.0f} %): {_sentence(name, status, metric)}")
+    return tuple(sentences)
 
 
 def _sentence(name: str, status: Status, metric: Metric | None) -> str:
@@ -105,7 +92,7 @@ def _sentence(name: str, status: Status, metric: Metric | None) -> str:
         why = f" ({metric.detail})" if metric and metric.detail else ""
         what = "has no target" if metric and metric.value is not None else "was not measured"
         return f"{name} {what}{why}"
-    side = "at most" if name in LOWER_IS_BETTER else "at least"
+    side = "at most" if is_lower_better(name) else "at least"
     wanted = f"{metric.value:.4g}, wanted {side} {metric.target:.4g} {metric.unit}".rstrip()
     if status == "not_met":
         return f"{name} is {wanted}"

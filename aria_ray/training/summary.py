@@ -1,11 +1,13 @@
-"""What a finished training run came to: the facts for the report and `curriculum.json`, from its log and last checkpoint."""
+"""What a finished training run came to: its result and `curriculum.json`, from its log and last checkpoint."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.results import TrainingResult, Transition
 from aria_ray.training.checkpoint import CurriculumState
 from aria_ray.training.tail_log import parsed
 
@@ -29,19 +31,26 @@ def curriculum_record(last: CurriculumState, events: list[dict[str, Any]]) -> di
     }
 
 
-def training_facts(last: CurriculumState, events: list[dict[str, Any]]) -> dict[str, Any]:
-    """The run's figures for the report: times in seconds, memory in GiB, tokens summed over all steps."""
+def training_result(
+    config: TrainingConfig, base: Path, last: CurriculumState, events: list[dict[str, Any]], gpus: Sequence[tuple[str, str]]
+) -> TrainingResult:
+    """The run's figures, without those that only the stage around it measures. `gpus` are the workers' (node, PCI address)."""
     steps = [event for event in events if event["event"] == "step"]
-    return {
-        "transitions": last.transitions,
-        "best_accuracy": last.best_metrics["accuracy"],
-        "peak_memory_gib": max(event["peak_memory_gib"] for event in events if event["event"] == "evaluation"),
-        "step_wall_s": [step["wall_s"] for step in steps],
-        "cpu_s": sum(step["cpu_s"] for step in steps),
-        "tokens": sum(step["tokens"] for step in steps),
-        "unshared_tokens": sum(step["unshared_tokens"] for step in steps),
-        "dropped_too_long": sum(event["dropped_too_long"] for event in events if event["event"] == "data"),
-    }
+    return TrainingResult(
+        transitions=tuple(Transition.model_validate(each) for each in last.transitions),
+        best_accuracy=last.best_metrics["accuracy"],
+        step_wall_s=tuple(step["wall_s"] for step in steps),
+        cpu_s=sum(step["cpu_s"] for step in steps),
+        tokens=sum(step["tokens"] for step in steps),
+        unshared_tokens=sum(step["unshared_tokens"] for step in steps),
+        dropped_too_long=sum(event["dropped_too_long"] for event in events if event["event"] == "data"),
+        flops_per_s=training_flops_per_s(config, base, events),
+        gpus=tuple(gpus),
+        # Resident memory of the process says nothing about a GPU's.
+        peak_memory_gib=None
+        if config.use_gpu
+        else max(event["peak_memory_gib"] for event in events if event["event"] == "evaluation"),
+    )
 
 
 def training_flops_per_s(config: TrainingConfig, base: Path, events: list[dict[str, Any]]) -> float | None:

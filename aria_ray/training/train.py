@@ -23,12 +23,13 @@ from aria_ray.artifacts import write_json
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
 from aria_ray.kernels.choice import Kernels
+from aria_ray.results import TrainingResult
 from aria_ray.rocm.settings import training_env
 from aria_ray.rocm.visibility import TRAIN_WORKER_ENV, check_gpus_counted
 from aria_ray.telemetry.gpus import pci_address
 from aria_ray.training.checkpoint import Checkpoints, CurriculumState
 from aria_ray.training.network import NodeNetworkTorchConfig, sum_over_workers
-from aria_ray.training.summary import curriculum_record, read_events, training_facts, training_flops_per_s
+from aria_ray.training.summary import curriculum_record, read_events, training_result
 from aria_ray.training.tail_log import following
 from aria_ray.training.worker_args import ADAPTER, CHECKPOINTS, LOG, WorkerArgs, WorkerRank
 
@@ -50,12 +51,11 @@ def train_curriculum(
     out: Path,
     on_event: Callable[[dict[str, Any]], None],
     kernels: Kernels = "torch",
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Train the adapter through every stage; leaves `adapter/`, `curriculum.json` and `log.jsonl` in `out`.
 
     Called again with the `out` of an interrupted run, it resumes from the last checkpoint. `on_event` gets every line of the
-    log while training runs. `kernels` selects the implementation of the adapter's matrix products. Returns the facts of the
-    run for the report.
+    log while training runs. `kernels` selects the implementation of the adapter's matrix products.
 
     Raises:
         TrainingError: the configuration, the data or the loss forbid continuing, or workers died too often.
@@ -72,7 +72,7 @@ def train_curriculum(
     write_json(out / "curriculum.json", curriculum_record(last, events))
     gpu_files = (out / CHECKPOINTS / RAY_FOLDER).glob(f"{GPU_FILE}*")
     gpus = [tuple(json.loads(path.read_text(encoding="utf-8"))) for path in gpu_files]
-    return training_facts(last, events) | {"flops_per_s": training_flops_per_s(config, base, events), "gpus": gpus}
+    return training_result(config, base, last, events, gpus)
 
 
 def _trainer(args: WorkerArgs) -> TorchTrainer:

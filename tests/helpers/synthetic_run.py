@@ -5,9 +5,22 @@ import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from manifests import manifest_of
 
+from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.intervals import wilson_interval
 from aria_ray.records import Criterion, Metric, Report
+from aria_ray.results import (
+    DecodeRoofline,
+    Distribution,
+    Estimate,
+    Gains,
+    LoadSummary,
+    Quality,
+    Speed,
+    Stability,
+    ValidationResult,
+)
 
 PRINTS = {"dataset": "d" * 16, "training": "t" * 16, "validation": "v" * 16}
 CATEGORIES = ("conversions", "math", "reasoning", "text_processing", "tool_errors")
@@ -22,19 +35,19 @@ def write_run(out, *, gpus=2, seed=0):
     rng = random.Random(seed)
     for stage, fingerprint in PRINTS.items():
         (out / stage).mkdir(parents=True, exist_ok=True)
-        write_json(out / stage / "manifest.json", {"stage": stage, "fingerprint": fingerprint, "facts": {}})
+        write_json(out / stage / "manifest.json", {"stage": stage, "fingerprint": fingerprint})
     write_dataset(out / "dataset", rng)
     write_training(out / "training", rng)
     ours, base = make_cases(rng, 0.7), make_cases(rng, 0.2)
     write_lines(out / "validation/cases.jsonl", ours)
     write_lines(out / "validation/cases_base.jsonl", base)
     write_json(out / "validation/load.json", {f"{streams} streams": raw_level(rng, streams) for streams in STREAMS})
-    facts = validation_facts(rng, ours, base)
-    manifest = {"stage": "validation", "fingerprint": PRINTS["validation"], "facts": facts}
-    write_json(out / "validation/manifest.json", manifest)
+    result = validation_result(rng, ours, base)
+    manifest = manifest_of("validation", result, fingerprint=PRINTS["validation"])
+    (out / "validation/manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
     for stage, seconds in {"dataset": 40, "training": 900, "validation": 620}.items():
         write_json(out / stage / "telemetry.json", telemetry(rng, seconds, gpus))
-    report = make_report(facts)
+    report = make_report(result)
     (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
     return report
 
@@ -108,68 +121,68 @@ def make_cases(rng, share_right):
 
 
 def share(hits, cases):
-    """A share with its interval, as a manifest holds it."""
-    return {"value": hits / cases, "cases": cases, "interval": list(wilson_interval(hits, cases))}
+    """A share with its interval."""
+    return Estimate(value=hits / cases, cases=cases, interval=wilson_interval(hits, cases))
 
 
 def quality(cases):
-    """Outcomes and shares of cases, as a manifest holds them."""
-    shares = {
-        "accuracy": share(sum(case["outcome"] == "correct" for case in cases), len(cases)),
-        "tool_compliance": share(sum(case["compliant"] for case in cases), len(cases)),
-    }
-    for column, values in {"category": CATEGORIES, "scenario": SCENARIOS}.items():
-        for value in values:
-            group = [case["outcome"] == "correct" for case in cases if case[column] == value]
-            shares[f"{column}:{value}"] = share(sum(group), len(group))
-    for level in range(1, 5):
-        group = [case["outcome"] == "correct" for case in cases[level - 1 :: 4]]
-        shares[f"difficulty:{level}"] = share(sum(group), len(group))
-    right = sum(case["outcome"] == "correct" for case in cases)
-    return {"outcomes": {"correct": right, "wrong": len(cases) - right}, "shares": shares}
+    """Outcomes and shares of cases."""
+
+    def right(chosen):
+        return share(sum(case["outcome"] == "correct" for case in chosen), len(chosen))
+
+    num_right = sum(case["outcome"] == "correct" for case in cases)
+    return Quality(
+        outcomes={"correct": num_right, "wrong": len(cases) - num_right},
+        accuracy=right(cases),
+        tool_compliance=share(sum(case["compliant"] for case in cases), len(cases)),
+        by_category={value: right([case for case in cases if case["category"] == value]) for value in CATEGORIES},
+        by_scenario={value: right([case for case in cases if case["scenario"] == value]) for value in SCENARIOS},
+        by_difficulty={str(level): right(cases[level - 1 :: 4]) for level in range(1, 5)},
+    )
 
 
-def validation_facts(rng, ours, base):
-    """The facts of a validation stage that measured everything."""
-    paired = {name: {"value": 0.6, "cases": 100, "interval": [0.5, 0.68]} for name in ("accuracy", "tool_compliance")}
-    bfcl = {name: share(right, 40) for name, right in {"simple_python": 31, "multiple": 28, "irrelevance": 36}.items()}
-    bfcl_base = {name: share(right, 40) for name, right in {"simple_python": 9, "multiple": 6, "irrelevance": 30}.items()}
+def validation_result(rng, ours, base):
+    """The result of a validation stage that measured everything."""
+    gain = Estimate(value=0.6, cases=100, interval=(0.5, 0.68))
     rates = [30.0] + [rng.gauss(55, 3) for _ in range(19)]
-    return {
-        "quality": quality(ours),
-        "quality_base": quality(base),
-        "quality_unseen": {"outcomes": {"correct": 8, "wrong": 70}, "shares": {"accuracy": share(8, 78)}},
-        "paired": paired,
-        "bfcl": bfcl,
-        "bfcl_base": bfcl_base,
-        "speed": {
-            "levels": [level(streams) for streams in STREAMS],
-            "poisson": level(None) | {"arrivals": "poisson", "rate_per_s": 0.6},
-            "tool_calls": None,
-            "prefix": {"cold": level(1), "warm": level(1)},
-        },
-        "stability": {
-            "duration_s": 120,
-            "window_s": 6.0,
-            "rates": rates,
-            "cv": 0.06,
-            "drift_share": 0.01,
-            "drift_interval": [-0.03, 0.05],
-            "memory_gib": [6.2 + 0.01 * index for index in range(20)],
-            "memory_growth_share": 0.03,
-            "memory_growth_interval": [0.02, 0.04],
-            "requests": 90,
-            "failures": 0,
-            "degraded": [],
-        },
-        "roofline": {
-            "gemm_flops_per_s": 2e11,
-            "copy_bytes_per_s": 2e10,
-            "decode_bound_tokens_per_s": 20.0,
-            "batched_bound_tokens_per_s": 110.0,
-            "concurrency": 16,
-        },
-    }
+    return ValidationResult(
+        quality=quality(ours),
+        quality_base=quality(base),
+        quality_unseen=Quality(outcomes={"correct": 8, "wrong": 70}, accuracy=share(8, 78)),
+        gains=Gains(accuracy=gain, tool_compliance=gain),
+        bfcl={name: share(right, 40) for name, right in {"simple_python": 31, "multiple": 28, "irrelevance": 36}.items()},
+        bfcl_base={name: share(right, 40) for name, right in {"simple_python": 9, "multiple": 6, "irrelevance": 30}.items()},
+        speed=Speed(
+            levels=tuple(level(streams) for streams in STREAMS),
+            poisson=level(None).model_copy(update={"arrivals": "poisson", "rate_per_s": 0.6}),
+            cold=level(1),
+            warm=level(1),
+        ),
+        stability=Stability(
+            duration_s=120,
+            window_s=6.0,
+            rates=tuple(rates),
+            cv=0.06,
+            cv_interval=None,
+            drift_share=0.01,
+            drift_interval=(-0.03, 0.05),
+            memory_gib=tuple(6.2 + 0.01 * index for index in range(20)),
+            memory_growth_share=0.03,
+            memory_growth_interval=(0.02, 0.04),
+            requests=90,
+            failures=0,
+            client_limited=False,
+        ),
+        roofline=DecodeRoofline(
+            threads=2,
+            gemm_flops_per_s=2e11,
+            copy_bytes_per_s=2e10,
+            concurrency=16,
+            single_stream_tokens_per_s=20.0,
+            concurrent_tokens_per_s=110.0,
+        ),
+    )
 
 
 def level(streams):
@@ -178,31 +191,28 @@ def level(streams):
     ttft, tpot = 650.0 * (streams or 8) ** 0.6, 105.0 * (streams or 8) ** 0.3
 
     def spread(middle):
-        return {"mean": 1.1 * middle, "p50": middle, "p90": 1.5 * middle, "p95": 1.7 * middle, "p99": 2.1 * middle}
+        return Distribution(mean=1.1 * middle, p50=middle, p90=1.5 * middle, p95=1.7 * middle, p99=2.1 * middle)
 
-    return {
-        "arrivals": "closed",
-        "concurrency": streams,
-        "rate_per_s": None,
-        "requests": 32,
-        "failures": 0,
-        "reasons": [],
-        "retries": 0,
-        "wall_s": 40.0,
-        "output_tokens": 2048,
-        "prompt_tokens": 9000,
-        "output_tokens_per_s": rate,
-        "output_tokens_per_s_interval": [0.93 * rate, 1.07 * rate],
-        "requests_per_s": rate / 64,
-        "ttft_ms": spread(ttft),
-        "tpot_ms": spread(tpot),
-        "e2e_ms": spread(ttft + 63 * tpot),
-        "first_call_ms": None,
-        "goodput_per_s": None,
-        "slo": {"ttft_ms": None, "tpot_ms": None, "e2e_ms": None},
-        "client_cpu_share": 0.2,
-        "client_limited": False,
-    }
+    return LoadSummary(
+        arrivals="closed",
+        concurrency=streams,
+        rate_per_s=None,
+        requests=32,
+        failures=0,
+        retries=0,
+        wall_s=40.0,
+        output_tokens=2048,
+        prompt_tokens=9000,
+        output_tokens_per_s=rate,
+        output_tokens_per_s_interval=(0.93 * rate, 1.07 * rate),
+        requests_per_s=rate / 64,
+        ttft_ms=spread(ttft),
+        tpot_ms=spread(tpot),
+        e2e_ms=spread(ttft + 63 * tpot),
+        objectives=ObjectivesConfig(),
+        client_cpu_share=0.2,
+        client_limited=False,
+    )
 
 
 def raw_level(rng, streams):
@@ -236,18 +246,17 @@ def telemetry(rng, seconds, gpus):
     }
 
 
-def make_report(facts):
+def make_report(result):
     """A report in which every kind of figure and status is there."""
-    shares = facts["quality"]["shares"]
-    accuracy, compliance = shares["accuracy"], shares["tool_compliance"]
+    accuracy, compliance = result.quality.accuracy, result.quality.tool_compliance
 
-    def share_metric(name, found, **judged):
-        return Metric(name=name, value=found["value"], unit="share", interval=found["interval"], cases=found["cases"], **judged)
+    def share_metric(name, share, **judged):
+        return Metric(name=name, value=share.value, unit="share", interval=share.interval, cases=share.cases, **judged)
 
     metrics = (
         share_metric("accuracy", accuracy, target=0.85, status="inconclusive", detail="tools sent as strict"),
         share_metric("tool_compliance", compliance, target=0.8, status="met"),
-        share_metric("accuracy_base", facts["quality_base"]["shares"]["accuracy"]),
+        share_metric("accuracy_base", result.quality_base.accuracy),
         Metric(name="thinking_prefix", value=None, unit="share"),
         Metric(name="output_tokens_per_s", value=57.1, unit="tokens/s", target=310, status="not_met", interval=(53.0, 61.2)),
         Metric(name="ttft_ms", value=650.0, unit="ms", detail="median, one stream"),

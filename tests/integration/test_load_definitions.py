@@ -95,7 +95,7 @@ def ours(endpoint: Endpoint, concurrency: int, num_requests: int, objectives: Ob
 
 def figure(facts: Any, path: str) -> Any:
     for name in path.split("."):
-        facts = facts[name]
+        facts = getattr(facts, name)
     return facts
 
 
@@ -107,8 +107,8 @@ def test_both_find_the_same(concurrency: int, num_requests: int, usage: Any, tok
     with fake_endpoint(Behaviour(ttft_s=TTFT_S, gap_s=GAP_S, usage=usage)) as endpoint:
         theirs = bench_serve(endpoint, tokenizer, concurrency, num_requests, objectives, tmp_path)
         facts = ours(endpoint, concurrency, num_requests, objectives)
-    assert (facts["requests"], facts["failures"]) == (num_requests, 0)
-    assert facts["output_tokens"] == theirs["total_output_tokens"] == num_requests * TOKENS
+    assert (facts.requests, facts.failures) == (num_requests, 0)
+    assert facts.output_tokens == theirs["total_output_tokens"] == num_requests * TOKENS
     differ = {
         f"{path} {figure(facts, path):.2f}, bench serve {theirs[name]:.2f}"
         for path, name in SAME.items()
@@ -123,11 +123,11 @@ def test_a_role_sent_at_once_is_a_token_to_bench_serve_only(tokenizer: Path, tmp
         objectives = ObjectivesConfig(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
         theirs = bench_serve(endpoint, tokenizer, 1, 3, objectives, tmp_path)
         facts = ours(endpoint, 1, 3, objectives)
-    assert facts["e2e_ms"]["mean"] == pytest.approx(theirs["mean_e2el_ms"], rel=WITHIN)
-    assert facts["ttft_ms"]["mean"] >= 1000 > theirs["mean_ttft_ms"]
+    assert facts.e2e_ms.mean == pytest.approx(theirs["mean_e2el_ms"], rel=WITHIN)
+    assert facts.ttft_ms.mean >= 1000 > theirs["mean_ttft_ms"]
     later = TOKENS - 1
-    added = (facts["ttft_ms"]["mean"] - theirs["mean_ttft_ms"]) / later
-    assert theirs["mean_tpot_ms"] == pytest.approx(facts["tpot_ms"]["mean"] + added, rel=WITHIN)
+    added = (facts.ttft_ms.mean - theirs["mean_ttft_ms"]) / later
+    assert theirs["mean_tpot_ms"] == pytest.approx(facts.tpot_ms.mean + added, rel=WITHIN)
 
 
 def test_a_first_chunk_of_several_tokens_is_one_token_to_bench_serve_only(tokenizer: Path, tmp_path: Path) -> None:
@@ -137,6 +137,6 @@ def test_a_first_chunk_of_several_tokens_is_one_token_to_bench_serve_only(tokeni
         objectives = ObjectivesConfig(ttft_ms=10_000, tpot_ms=10_000, e2e_ms=10_000)
         theirs = bench_serve(endpoint, tokenizer, 1, 4, objectives, tmp_path)
         facts = ours(endpoint, 1, 4, objectives)
-    assert facts["ttft_ms"]["mean"] == pytest.approx(theirs["mean_ttft_ms"], rel=WITHIN)
-    assert facts["tpot_ms"]["mean"] == pytest.approx(1000 * GAP_S, rel=WITHIN)
-    assert theirs["mean_tpot_ms"] == pytest.approx(facts["tpot_ms"]["mean"] * (TOKENS - each) / (TOKENS - 1), rel=WITHIN)
+    assert facts.ttft_ms.mean == pytest.approx(theirs["mean_ttft_ms"], rel=WITHIN)
+    assert facts.tpot_ms.mean == pytest.approx(1000 * GAP_S, rel=WITHIN)
+    assert theirs["mean_tpot_ms"] == pytest.approx(facts.tpot_ms.mean * (TOKENS - each) / (TOKENS - 1), rel=WITHIN)

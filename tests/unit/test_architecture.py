@@ -13,16 +13,20 @@ PACKAGE = ROOT / "aria_ray"
 # Each may import what stands above it. The four stages stand side by side: none imports another.
 LAYERS = (
     {"errors", "versions"},
-    {"records"},
+    {"progress", "records", "session"},
     {"artifacts", "intervals"},
     {"grammar"},
     {"tools"},
     {"config"},
+    {"results"},
     {"machine"},
     {"kernels", "rocm", "telemetry"},
     {"planning"},
     {"dataset", "training", "serving", "validation"},
+    {"measured"},
+    {"metrics"},
     {"report", "terminal", "chat"},
+    {"stage"},
     {"pipeline"},
     {"doctor"},
     {"cli"},
@@ -72,7 +76,7 @@ def test_only_the_rim_imports_ray():
     serving = {f"serving/{name}.py" for name in ("app", "deploy", "ingress", "replica", "patches")}
     training = {f"training/{name}.py" for name in ("train", "network", "memory_baseline")}
     rim = {"dataset/generate.py", "telemetry/cluster.py", "telemetry/patches.py", *training, *serving}
-    assert users == {*rim, "pipeline.py", "doctor.py"}
+    assert users == {*rim, "session.py", "doctor.py"}
 
 
 def private_parts(path):
@@ -96,7 +100,7 @@ def test_private_parts_of_libraries_are_in_patches(path):
         assert list(private_parts(path)) == [], "put it into the package's patches.py, with the version it was seen with"
 
 
-@pytest.mark.parametrize("module", ["aria_ray.cli", "aria_ray.config", "aria_ray.tools"])
+@pytest.mark.parametrize("module", ["aria_ray.cli", "aria_ray.config", "aria_ray.session", "aria_ray.tools"])
 def test_the_command_line_is_light(module):
     code = f"import sys, {module}; print([name for name in ('torch', 'ray', 'transformers', 'vllm') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

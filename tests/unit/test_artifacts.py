@@ -5,10 +5,14 @@ import pytest
 from aria_ray import artifacts
 from aria_ray.errors import AriaError, DataError
 from aria_ray.records import Manifest
+from aria_ray.results import DatasetResult
+
+KIND = Manifest[DatasetResult]
+RESULT = DatasetResult(num_rows=5, num_templates=1, near_duplicate_share=0.0)
 
 
 def manifest(directory, fingerprint="a" * 16):
-    return Manifest(
+    return KIND(
         stage="dataset",
         fingerprint=fingerprint,
         upstream={},
@@ -18,6 +22,7 @@ def manifest(directory, fingerprint="a" * 16):
         commit=None,
         created="2026-01-01T00:00:00+00:00",
         wall_s=1.0,
+        result=RESULT,
     )
 
 
@@ -30,7 +35,7 @@ def finished(tmp_path):
 
 
 def test_a_finished_stage_is_reused(finished):
-    assert artifacts.finished(finished, "a" * 16) == manifest(finished)
+    assert artifacts.finished(finished, "a" * 16, KIND) == manifest(finished)
 
 
 def test_a_folder_of_somebody_elses_files_is_left_alone(tmp_path):
@@ -42,27 +47,27 @@ def test_a_folder_of_somebody_elses_files_is_left_alone(tmp_path):
 
 def test_another_configuration_is_refused_with_both_fingerprints(finished):
     with pytest.raises(DataError, match=r"a{16}.*b{16}"):
-        artifacts.finished(finished, "b" * 16)
+        artifacts.finished(finished, "b" * 16, KIND)
 
 
 def test_an_unfinished_stage_is_continued_for_the_same_configuration_only(tmp_path):
     artifacts.begin(tmp_path, "a" * 16)
-    assert artifacts.finished(tmp_path, "a" * 16) is None
+    assert artifacts.finished(tmp_path, "a" * 16, KIND) is None
     with pytest.raises(DataError, match=r"a{16}.*b{16}"):
-        artifacts.finished(tmp_path, "b" * 16)
+        artifacts.finished(tmp_path, "b" * 16, KIND)
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("other")])
 def test_a_damaged_file_is_noticed(finished, damage):
     damage(finished / "rows.txt")
     with pytest.raises(DataError, match=r"rows\.txt is missing or was changed"):
-        artifacts.finished(finished, "a" * 16)
+        artifacts.finished(finished, "a" * 16, KIND)
 
 
 def test_a_damaged_manifest_is_one_clear_error(finished):
     (finished / artifacts.MANIFEST).write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
-        artifacts.finished(finished, "a" * 16)
+        artifacts.finished(finished, "a" * 16, KIND)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):

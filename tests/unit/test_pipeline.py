@@ -6,11 +6,17 @@ import pytest
 
 from aria_ray.config import load_config
 from aria_ray.errors import AriaError
-from aria_ray.pipeline import check, fingerprints
+from aria_ray.pipeline import DATASET, TRAINING, VALIDATION, check
+from aria_ray.stage import Run
+from aria_ray.terminal import Terminal
+
+
+def run_of(out, recipe, *overrides):
+    return Run(load_config(recipe, overrides), recipe, Path(out), Terminal())
 
 
 def training(recipe, *overrides):
-    return fingerprints(load_config(recipe, overrides))["training"]
+    return run_of("out", recipe, *overrides).fingerprint(TRAINING)
 
 
 def test_kernels_that_do_not_compute_leave_the_training_as_it_was():
@@ -25,7 +31,7 @@ def test_a_training_does_not_change_over_to_other_kernels():
 
 def test_kernels_without_a_gpu_are_refused_before_anything_is_made(tmp_path):
     with pytest.raises(AriaError, match=r"hardware.kernels \(triton\) must have a GPU"):
-        check(load_config("laptop", ["hardware.kernels=triton"]), tmp_path / "out", serves=False)
+        check(run_of(tmp_path / "out", "laptop", "hardware.kernels=triton"), DATASET, TRAINING)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -34,7 +40,7 @@ def test_a_comment_in_the_serve_file_changes_no_validation_and_a_setting_does(tm
 
     def validation(text):
         path.write_text(text)
-        return fingerprints(load_config("laptop", [f"serving.file={path}"]))["validation"]
+        return run_of(tmp_path, "laptop", f"serving.file={path}").fingerprint(VALIDATION)
 
     assert validation(shipped + "# a comment\n") == validation(shipped)
     assert validation(shipped.replace("max_num_seqs: 16", "max_num_seqs: 8")) != validation(shipped)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from aria_ray.errors import DataError
 from aria_ray.grammar import MARKERS, ToolDefinition, message_calls
 from aria_ray.intervals import wilson_interval
+from aria_ray.results import Estimate
 from aria_ray.validation.bfcl.checker import PYTHON_TYPES, PossibleCall, calls_problem, openai_name
 from aria_ray.validation.client import Client, RequestFailure
 from aria_ray.validation.conversations import choose_cases
@@ -144,7 +145,7 @@ def judge(question: Question, message: Mapping[str, Any]) -> BfclResult:
     )
 
 
-def summarise(results: Sequence[BfclResult]) -> dict[str, dict[str, Any]]:
+def summarise(results: Sequence[BfclResult]) -> dict[str, Estimate]:
     """Share of right answers by category, over the requests that did not fail, with its 95 % interval (Wilson).
 
     An unknown share is None and has a `reason`: every request of the category failed, or no question that needs a call was
@@ -152,9 +153,9 @@ def summarise(results: Sequence[BfclResult]) -> dict[str, dict[str, Any]]:
     """
     groups = {name: [result.outcome for result in results if result.category == name] for name in CATEGORIES}
     shares = {name: _share(outcomes) for name, outcomes in groups.items() if outcomes}
-    if IRRELEVANCE in shares and not any(shares[name]["cases"] for name in POSITIVE_CATEGORIES if name in shares):
+    if IRRELEVANCE in shares and not any(shares[name].cases for name in POSITIVE_CATEGORIES if name in shares):
         reason = "no question that needs a call was answered, and irrelevance alone means nothing"
-        shares[IRRELEVANCE] = {**shares[IRRELEVANCE], "value": None, "interval": None, "reason": reason}
+        shares[IRRELEVANCE] = Estimate(value=None, interval=None, cases=shares[IRRELEVANCE].cases, reason=reason)
     return shares
 
 
@@ -221,8 +222,8 @@ def _text_problem(text: str) -> str | None:
     return None if marker is None else f"{marker} in the text"
 
 
-def _share(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _share(outcomes: Sequence[Outcome]) -> Estimate:
     answered, right = len(outcomes) - outcomes.count("request_failed"), outcomes.count("correct")
     if not answered:
-        return {"value": None, "cases": 0, "interval": None, "reason": f"all {len(outcomes)} requests failed"}
-    return {"value": right / answered, "cases": answered, "interval": wilson_interval(right, answered)}
+        return Estimate(value=None, interval=None, cases=0, reason=f"all {len(outcomes)} requests failed")
+    return Estimate(value=right / answered, interval=wilson_interval(right, answered), cases=answered)

@@ -14,6 +14,7 @@ import numpy as np
 
 from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.intervals import mean_interval
+from aria_ray.results import Distribution, LoadSummary
 from aria_ray.validation.client import StreamTiming
 from aria_ray.validation.load.generator import LoadResult
 
@@ -25,40 +26,37 @@ _PERCENTILES = (50, 90, 95, 99)
 _MAX_REASONS = 5
 
 
-def summarise(result: LoadResult, objectives: ObjectivesConfig) -> dict[str, Any]:
-    """The facts of a load. A figure that was not measured is None, as is every rate and time where the client was the limit.
+def summarise(result: LoadResult, objectives: ObjectivesConfig) -> LoadSummary:
+    """The summary of a load. A figure that was not measured is None, as is every rate and time where the client was the limit.
 
     `output_tokens_per_s` counts all streams from the first request's start to the last one's end, so it includes the ramp at
     both ends. It leaves out the tokens of failed requests.
     """
-    tokens = sum(timing.completion_tokens for timing in result.timings)
     prompt_tokens = [timing.prompt_tokens for timing in result.timings]
     reasons = Counter(failure.reason for failure in result.failures)
-    facts = {
-        "arrivals": "closed" if result.rate_per_s is None else "poisson",
-        "concurrency": result.concurrency,
-        "rate_per_s": result.rate_per_s,
-        "requests": len(result.results),
-        "failures": len(result.failures),
-        "reasons": [reason for reason, _ in reasons.most_common(_MAX_REASONS)],
-        "notes": result.notes,
-        "retries": sum(part.retries for part in result.results),
-        "wall_s": result.wall_s,
-        "output_tokens": tokens,
-        "prompt_tokens": None if None in prompt_tokens or not prompt_tokens else sum(filter(None, prompt_tokens)),
-        "slo": objectives.model_dump(),
-        "client_cpu_share": max(result.client_cpu_shares, default=None),
-        "client_limited": result.client_limited,
-    }
-    measured = _rates_and_times(result, objectives)
-    return facts | (dict.fromkeys(measured) if result.client_limited else measured)
+    return LoadSummary(
+        arrivals="closed" if result.rate_per_s is None else "poisson",
+        concurrency=result.concurrency,
+        rate_per_s=result.rate_per_s,
+        requests=len(result.results),
+        failures=len(result.failures),
+        reasons=tuple(reason for reason, _ in reasons.most_common(_MAX_REASONS)),
+        notes=tuple(result.notes),
+        retries=sum(part.retries for part in result.results),
+        wall_s=result.wall_s,
+        output_tokens=sum(timing.completion_tokens for timing in result.timings),
+        prompt_tokens=None if None in prompt_tokens or not prompt_tokens else sum(filter(None, prompt_tokens)),
+        objectives=objectives,
+        client_cpu_share=max(result.client_cpu_shares, default=None),
+        client_limited=result.client_limited,
+        **({} if result.client_limited else _rates_and_times(result, objectives)),
+    )
 
 
 def _rates_and_times(result: LoadResult, objectives: ObjectivesConfig) -> dict[str, Any]:
-    interval = rate_interval(result)
     return {
         "output_tokens_per_s": output_tokens_per_s(result),
-        "output_tokens_per_s_interval": None if interval is None else list(interval),
+        "output_tokens_per_s_interval": rate_interval(result),
         "requests_per_s": len(result.timings) / result.wall_s if result.timings else None,
         "ttft_ms": _distribution_ms(timing.ttft_s for timing in result.timings),
         "tpot_ms": _distribution_ms(timing.tpot_s for timing in result.timings),
@@ -164,10 +162,10 @@ def _all_busy(result: LoadResult) -> tuple[float, float] | None:
     return (start, end) if end > start else None
 
 
-def _distribution_ms(times_s: Iterable[float | None]) -> dict[str, float] | None:
+def _distribution_ms(times_s: Iterable[float | None]) -> Distribution | None:
     """Mean and percentiles of the times that were measured, linearly interpolated as in numpy and `vllm bench serve`."""
     measured = [1000 * time_s for time_s in times_s if time_s is not None]
     if not measured:
         return None
     quantiles = zip(_PERCENTILES, np.percentile(measured, _PERCENTILES), strict=True)
-    return {"mean": statistics.mean(measured), **{f"p{percent}": float(value) for percent, value in quantiles}}
+    return Distribution(mean=statistics.mean(measured), **{f"p{percent}": float(value) for percent, value in quantiles})

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aria_ray.intervals import deviation_interval, relative_trend
+from aria_ray.results import Stability
 from aria_ray.validation.load.generator import Load, LoadResult, prompts
 from aria_ray.validation.load.latency import coefficient_of_variation, window_rates
 
@@ -27,8 +28,8 @@ def sustained_load(cases: Sequence[Mapping[str, Any]], output_tokens: int, concu
     return Load(requests=varied, concurrency=concurrency, duration_s=duration_s)
 
 
-def summarise_stability(result: LoadResult, duration_s: float, memory_gib: Sequence[float]) -> dict[str, Any]:
-    """The facts of a sustained load. `memory_gib` holds samples of the serving processes' memory at equal intervals.
+def summarise_stability(result: LoadResult, duration_s: float, memory_gib: Sequence[float]) -> Stability:
+    """The summary of a sustained load. `memory_gib` holds samples of the serving processes' memory at equal intervals.
 
     Drift is the rise of a straight line fitted to the windows' rates, from the first window to the last, as a share of their
     mean, with its 95 % interval. Growth is the same for the memory. Failed requests are counted and are part of no rate. Rates
@@ -37,19 +38,20 @@ def summarise_stability(result: LoadResult, duration_s: float, memory_gib: Seque
     rates = [] if result.client_limited else window_rates(result, duration_s, NUM_WINDOWS)
     spread = deviation_interval(rates[1:])
     drift, growth = relative_trend(rates[1:]), relative_trend(memory_gib)
-    return {
-        "duration_s": duration_s,
-        "window_s": duration_s / NUM_WINDOWS,
-        "rates": rates,
-        "cv": coefficient_of_variation(rates),
-        "cv_interval": [side / statistics.mean(rates[1:]) for side in spread] if spread and any(rates[1:]) else None,
-        "drift_share": drift[0] if drift else None,
-        "drift_interval": drift[1:] if drift else None,
-        "memory_gib": list(memory_gib),
-        "memory_growth_share": growth[0] if growth else None,
-        "memory_growth_interval": growth[1:] if growth else None,
-        "requests": len(result.results),
-        "failures": len(result.failures),
-        "reasons": sorted({failure.reason for failure in result.failures})[:5],
-        "client_limited": result.client_limited,
-    }
+    mean = statistics.mean(rates[1:]) if any(rates[1:]) else None
+    return Stability(
+        duration_s=duration_s,
+        window_s=duration_s / NUM_WINDOWS,
+        rates=tuple(rates),
+        cv=coefficient_of_variation(rates),
+        cv_interval=(spread[0] / mean, spread[1] / mean) if spread and mean else None,
+        drift_share=drift[0] if drift else None,
+        drift_interval=drift[1:] if drift else None,
+        memory_gib=tuple(memory_gib),
+        memory_growth_share=growth[0] if growth else None,
+        memory_growth_interval=growth[1:] if growth else None,
+        requests=len(result.results),
+        failures=len(result.failures),
+        reasons=tuple(sorted({failure.reason for failure in result.failures})[:5]),
+        client_limited=result.client_limited,
+    )

@@ -5,82 +5,123 @@ from importlib import resources
 
 import pytest
 from jsonschema import Draft202012Validator
+from manifests import manifest_of
 
+from aria_ray import metrics as metrics_table
 from aria_ray.config import load_config
-from aria_ray.records import Manifest, Report
+from aria_ray.config.schema import ObjectivesConfig
+from aria_ray.measured import Measured
+from aria_ray.metrics import Figure
+from aria_ray.records import Report, ServedModel
 from aria_ray.report import build_report, render_text, write_report
 from aria_ray.report.schema import report_schema
+from aria_ray.results import (
+    DatasetResult,
+    DecodeRoofline,
+    Distribution,
+    Estimate,
+    Gains,
+    LoadSummary,
+    Quality,
+    Speed,
+    Stability,
+    TrainingResult,
+    ValidationResult,
+)
+
+TRAINING = TrainingResult(
+    transitions=(),
+    best_accuracy=0.8,
+    step_wall_s=(9.0, 2.0, 4.0, 3.0),
+    cpu_s=27.0,
+    tokens=1800,
+    unshared_tokens=2000,
+    dropped_too_long=0,
+    flops_per_s=60e9,
+    peak_flops_per_s=150e9,
+    peak_memory_gib=2.0,
+    full_finetuning_peak_gib=4.0,
+)
+TIMES = Distribution(mean=1.0, p50=100.0, p90=2.0, p95=300.0, p99=4.0)
 
 
-def manifest(stage, facts):
-    return Manifest(
-        stage=stage,
-        fingerprint="f" * 16,
-        upstream={},
-        config={},
-        files={},
-        versions={},
-        commit=None,
-        created="2026-01-01T00:00:00+00:00",
-        wall_s=12.0,
-        facts=facts,
-    )
-
-
-TRAINING = {
-    "step_wall_s": [9.0, 2.0, 4.0, 3.0],
-    "cpu_s": 27.0,
-    "tokens": 1800,
-    "flops_per_s": 60e9,
-    "peak_flops_per_s": 150e9,
-    "memory_reduction": 0.5,
-    "peak_memory_gib": 2.0,
-    "full_finetuning_peak_gib": 4.0,
-}
-TIMES = {"mean": 1.0, "p50": 100.0, "p90": 2.0, "p95": 300.0, "p99": 4.0}
-
-
-def level(concurrency, **facts):
-    times = dict.fromkeys(("ttft_ms", "tpot_ms", "e2e_ms"), TIMES)
-    return {"concurrency": concurrency, "output_tokens_per_s": 10.0 * concurrency, "client_cpu_share": 0.1, **times, **facts}
+def level(concurrency, **changes):
+    return LoadSummary(
+        arrivals="closed",
+        concurrency=concurrency,
+        rate_per_s=None,
+        requests=32,
+        failures=0,
+        retries=0,
+        wall_s=40.0,
+        output_tokens=2048,
+        prompt_tokens=9000,
+        objectives=ObjectivesConfig(),
+        client_cpu_share=0.1,
+        client_limited=False,
+        output_tokens_per_s=10.0 * concurrency,
+        ttft_ms=TIMES,
+        tpot_ms=TIMES,
+        e2e_ms=TIMES,
+    ).model_copy(update=changes)
 
 
 def share(value, cases=200):
-    return {"value": value, "cases": cases, "interval": [value - 0.02, value + 0.02]}
+    return Estimate(value=value, cases=cases, interval=(value - 0.02, value + 0.02))
 
 
-def facts(**changes):
-    shares = {
-        "accuracy": share(0.9),
-        "tool_compliance": share(0.79),
-        "category:math": share(0.8),
-        "missing_value": share(1.0, 4),
-    }
-    many = level(16, output_tokens_per_s_interval=[150.0, 170.0])
-    return {
-        "quality": {"shares": shares, "outcomes": {"correct": 180, "wrong": 20}},
-        "paired": {"accuracy": {"value": 0.4, "cases": 150, "interval": [0.3, 0.5]}},
-        "speed": {"levels": [level(1), many], "poisson": None, "prefix": None, "tool_calls": None},
-        "stability": {"cv": 0.05, "drift_share": -0.3, "drift_interval": [-0.4, -0.2], "requests": 40, "failures": 2},
-        "roofline": {"batched_bound_tokens_per_s": 200.0},
-        "bfcl": {
-            "simple_python": share(0.25, 40),
-            "irrelevance": {"value": None, "cases": 0, "interval": None, "reason": "why"},
-        },
-        **changes,
-    }
+STABILITY = Stability(
+    duration_s=60,
+    window_s=5,
+    rates=(),
+    cv=0.05,
+    cv_interval=None,
+    drift_share=-0.3,
+    drift_interval=(-0.4, -0.2),
+    memory_gib=(),
+    memory_growth_share=None,
+    memory_growth_interval=None,
+    requests=40,
+    failures=2,
+    client_limited=False,
+)
+VALIDATION = ValidationResult(
+    quality=Quality(
+        outcomes={"correct": 180, "wrong": 20},
+        accuracy=share(0.9),
+        tool_compliance=share(0.79),
+        missing_value=share(1.0, 4),
+        by_category={"math": share(0.8)},
+    ),
+    gains=Gains(accuracy=Estimate(value=0.4, cases=150, interval=(0.3, 0.5))),
+    speed=Speed(levels=(level(1), level(16, output_tokens_per_s_interval=(150.0, 170.0)))),
+    stability=STABILITY,
+    roofline=DecodeRoofline(
+        threads=2,
+        gemm_flops_per_s=1e11,
+        copy_bytes_per_s=1e10,
+        concurrency=16,
+        single_stream_tokens_per_s=20.0,
+        concurrent_tokens_per_s=200.0,
+    ),
+    bfcl={"simple_python": share(0.25, 40), "irrelevance": Estimate(value=None, cases=0, interval=None, reason="why")},
+)
+DATASET = DatasetResult(num_rows=100, num_templates=20, near_duplicate_share=0.0)
 
 
-def built(validation, training=TRAINING):
-    stages = {"dataset": manifest("dataset", {}), "validation": manifest("validation", validation)}
-    if training:
-        stages["training"] = manifest("training", training)
-    return build_report(load_config("laptop"), "laptop", stages)
+def built(training=TRAINING, recipe="laptop", **changes):
+    return build_report(
+        load_config(recipe),
+        recipe,
+        dataset=manifest_of("dataset", DATASET),
+        training=manifest_of("training", training) if training else None,
+        validation=manifest_of("validation", VALIDATION.model_copy(update=changes)),
+    )
 
 
 @pytest.fixture
 def report():
-    return built(facts())
+    return built()
 
 
 def by_name(report):
@@ -119,11 +160,10 @@ def test_figures_come_from_the_manifests(report):
 
 
 def test_on_gpus_the_compute_utilization_is_what_their_samplers_saw():
-    config = load_config("mi300x", [])
-    training = TRAINING | {"gpu_share": 0.93, "peak_gpu_memory_gib": 61.5, "peak_memory_gib": None, "memory_reduction": None}
-    speed = {"levels": [], "gpu_share": 0.71, "cpu_share": 0.1, "peak_memory_gib": None, "peak_gpu_memory_gib": 172.8}
-    stages = {"training": manifest("training", training), "validation": manifest("validation", facts(speed=speed))}
-    metrics = by_name(build_report(config, "mi300x", stages))
+    on_gpus = {"gpu_share": 0.93, "peak_gpu_memory_gib": 61.5, "peak_memory_gib": None, "full_finetuning_peak_gib": None}
+    training = TRAINING.model_copy(update=on_gpus)
+    speed = Speed(levels=(), gpu_share=0.71, cpu_share=0.1, peak_gpu_memory_gib=172.8)
+    metrics = by_name(built(training, "mi300x", speed=speed))
     assert (metrics["compute_utilization"].value, metrics["compute_utilization"].status) == (0.93, "met")
     assert "8 workers' GPUs" in metrics["compute_utilization"].detail
     assert metrics["training_peak_gpu_memory_gib"].value == 61.5
@@ -131,8 +171,33 @@ def test_on_gpus_the_compute_utilization_is_what_their_samplers_saw():
     assert metrics["serving_gpu_share"].value == 0.71
     assert metrics["serving_peak_memory_gib"].status == "unmeasured"
 
-    silent = {"training": manifest("training", training | {"gpu_share": None})}
-    assert by_name(build_report(config, "mi300x", silent))["compute_utilization"].status == "unmeasured"
+    silent = by_name(built(training.model_copy(update={"gpu_share": None}), "mi300x"))
+    assert silent["compute_utilization"].status == "unmeasured"
+
+
+def test_a_figure_needs_one_row(monkeypatch):
+    """Report, target, verdict and text follow from the row."""
+    row = Figure(
+        "rows_per_template",
+        "ratio",
+        "Rows made from a base template.",
+        lambda _config, results: Measured(results.dataset.num_rows / results.dataset.num_templates),
+        target=lambda _targets: 6.0,
+        criterion="hardware",
+    )
+    monkeypatch.setattr(metrics_table, "ROWS", (*metrics_table.ROWS, row))
+    monkeypatch.setattr(metrics_table, "FIGURES", (*metrics_table.FIGURES, row))
+    report = built()
+    metric = by_name(report)["rows_per_template"]
+    assert (metric.value, metric.target, metric.status) == (5.0, 6.0, "not_met")
+    assert any(reason.startswith("hardware (15 %): rows_per_template is 5, wanted at least 6") for reason in report.reasons)
+    assert "rows_per_template" in render_text(report)
+
+
+def test_each_figure_has_a_name_of_its_own_and_says_what_it_is():
+    names = [figure.name for figure in metrics_table.FIGURES]
+    assert len(set(names)) == len(names)
+    assert all(row.what.endswith(".") for row in metrics_table.ROWS)
 
 
 def test_what_was_not_measured_is_null_and_unmeasured(report):
@@ -144,8 +209,8 @@ def test_what_was_not_measured_is_null_and_unmeasured(report):
 
 
 def test_a_figure_that_the_client_limited_is_refused_and_the_report_says_so():
-    refused = {"concurrency": 16, "output_tokens_per_s": None, "client_limited": True, "client_cpu_share": 0.97}
-    metrics = by_name(built(facts(speed={"levels": [level(1), refused]})))
+    refused = level(16, output_tokens_per_s=None, client_limited=True, client_cpu_share=0.97)
+    metrics = by_name(built(speed=Speed(levels=(level(1), refused))))
     assert metrics["output_tokens_per_s"].value is None
     assert "the client was the limit" in metrics["output_tokens_per_s"].detail
     assert metrics["output_roofline_share"].status == "unmeasured"
@@ -153,14 +218,13 @@ def test_a_figure_that_the_client_limited_is_refused_and_the_report_says_so():
 
 @pytest.mark.parametrize("outcome", ["request_failed", "check_failed"])
 def test_a_share_of_which_cases_are_missing_is_never_met(outcome):
-    quality = {"shares": {"accuracy": share(0.99)}, "outcomes": {"correct": 198, outcome: 1}}
-    metrics = by_name(built(facts(quality=quality)))
+    metrics = by_name(built(quality=Quality(outcomes={"correct": 198, outcome: 1}, accuracy=share(0.99))))
     assert metrics["accuracy"].status == "inconclusive"
     assert "failed" in metrics["accuracy"].detail
 
 
 def test_an_endpoint_of_somebody_else_has_no_training_and_is_not_ready():
-    report = built(facts(endpoint={"base_url": "http://host/v1", "model": "m"}), training=None)
+    report = built(training=None, endpoint=ServedModel(base_url="http://host/v1", model="m"))
     metrics = by_name(report)
     for name in (
         "train_step_ms",
@@ -170,7 +234,7 @@ def test_an_endpoint_of_somebody_else_has_no_training_and_is_not_ready():
         "training_peak_memory_gib",
     ):
         assert metrics[name].status == "unmeasured"
-    assert report.provenance["endpoint"]["model"] == "m"
+    assert report.provenance.endpoint.model == "m"
     assert "http://host/v1" in render_text(report)
     assert any("train_flop_utilization was not measured" in reason for reason in report.reasons)
 

@@ -12,6 +12,7 @@ import synthetic_run
 from aria_ray.records import Metric
 from aria_ray.report.evidence import Evidence, read_evidence
 from aria_ray.report.html import MAX_CASES, figure_text, interval_text, render_html, target_text
+from aria_ray.results import Estimate, Quality, Speed, ValidationResult
 
 FETCHING = {"script", "iframe", "object", "embed", "link", "base", "img", "image", "video", "audio", "form", "input"}
 
@@ -50,7 +51,7 @@ def page(run):
 def without_plots(report, evidence):
     """The page without what takes long to draw."""
     few = replace(evidence, steps=(), waits=(), telemetry={}, rows={}, crossing={})
-    return Page(render_html(report, replace(few, validation={})))
+    return Page(render_html(report, replace(few, validation=ValidationResult())))
 
 
 def test_the_page_is_one_file_that_fetches_nothing(page):
@@ -89,7 +90,7 @@ def test_criteria_come_first_among_the_targets_with_their_weights(run):
 
 def test_a_page_of_nothing_says_what_is_unmeasured(run):
     report, _ = run
-    parsed = Page(render_html(report.model_copy(update={"provenance": {}, "reasons": (), "metrics": ()}), Evidence()))
+    parsed = Page(render_html(report.model_copy(update={"reasons": (), "metrics": ()}), Evidence()))
     assert "svg" not in {tag for tag, _ in parsed.tags}
     assert parsed.words.count("unmeasured: no") == 14
     assert "unmeasured: no steps in training/log.jsonl" in parsed.words
@@ -107,8 +108,8 @@ def test_a_run_without_training_and_dataset(tmp_path):
 def test_shares_of_ours_and_of_the_base_model_stand_beside_each_other(page, run):
     _, evidence = run
     words = Page(page).words
-    ours, base = (evidence.quality(which)["category:math"] for which in ("quality", "quality_base"))
-    told = [f"{figure_text(each['value'], 'share')} {interval_text(each['interval'], 'share')}" for each in (ours, base)]
+    shares = (each.by_category["math"] for each in (evidence.validation.quality, evidence.validation.quality_base))
+    told = [f"{figure_text(share.value, 'share')} {interval_text(share.interval, 'share')}" for share in shares]
     assert f"math {told[0]} 20 {told[1]}" in words
     assert "simple python 77.5 % 62.5 to 87.7 % 40 22.5 %" in words
     assert "tools never seen in training accuracy 10.3 %" in words
@@ -116,16 +117,16 @@ def test_shares_of_ours_and_of_the_base_model_stand_beside_each_other(page, run)
 
 def test_a_leaderboard_share_that_cannot_be_told_is_unmeasured_with_its_reason(run):
     report, _ = run
-    none = {"value": None, "cases": 0, "interval": None, "reason": "all 40 requests failed"}
-    words = Page(render_html(report, Evidence(validation={"bfcl": {"multiple": none}}))).words
+    none = Estimate(value=None, cases=0, interval=None, reason="all 40 requests failed")
+    words = Page(render_html(report, Evidence(validation=ValidationResult(bfcl={"multiple": none})))).words
     assert "multiple unmeasured all 40 requests failed 0" in words
 
 
 def test_a_load_that_the_client_limited_is_unmeasured(run):
     report, _ = run
     none = {key: None for key in ("output_tokens_per_s", "output_tokens_per_s_interval", "ttft_ms", "tpot_ms", "e2e_ms")}
-    level = synthetic_run.level(512) | none | {"client_limited": True}
-    bare = Evidence(validation={"speed": {"levels": [level]}})
+    level = synthetic_run.level(512).model_copy(update=none | {"client_limited": True})
+    bare = Evidence(validation=ValidationResult(speed=Speed(levels=(level,))))
     words = Page(render_html(report, bare)).words
     assert (
         "closed, 512 streams unmeasured: the client was the limit unmeasured unmeasured unmeasured unmeasured 0 of 32" in words
@@ -170,12 +171,15 @@ def test_hostile_text_in_a_report_and_in_labels_stays_text(run):
     report, evidence = run
     hostile = synthetic_run.HOSTILE
     metric = Metric(name=hostile, value=1.0, unit=hostile, target=2.0, status="not_met", detail=hostile)
-    provenance = {**report.provenance, "config": {hostile: hostile}, "machine": {"gpu": hostile}, "versions": {hostile: "1"}}
+    machine = report.provenance.machine.model_copy(update={"processor": hostile})
+    changes = {"config": {hostile: hostile}, "machine": machine, "versions": {hostile: "1"}}
+    provenance = report.provenance.model_copy(update=changes)
     told = report.model_copy(update={"metrics": (metric,), "reasons": (hostile,), "provenance": provenance})
-    shares = {"accuracy": synthetic_run.share(1, 2), f"category:{hostile}": synthetic_run.share(1, 2)}
+    share = synthetic_run.share(1, 2)
+    quality = Quality(outcomes={hostile: 1}, accuracy=share, by_category={hostile: share})
     samples = {**evidence.telemetry["dataset"], "marks": [[1, hostile]]}
     marked = Evidence(
-        validation={"quality": {"shares": shares, "outcomes": {hostile: 1}}},
+        validation=ValidationResult(quality=quality),
         telemetry={"dataset": samples},
         crossing={(hostile, hostile): 1},
         left_out=(hostile,),

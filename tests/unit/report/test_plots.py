@@ -15,6 +15,7 @@ from aria_ray.report.html import PLOTS
 from aria_ray.report.plots import crossing, curriculum, utilisation
 from aria_ray.report.serving_plots import accuracy, latency, sustained, throughput, waits
 from aria_ray.report.svg import MAX_POINTS, SERIES, drawing, thinned, to_svg
+from aria_ray.results import Speed, ValidationResult
 
 TITLES = [plot.title for plot in PLOTS]
 
@@ -81,10 +82,11 @@ def test_gates_show_what_they_said(evidence):
 
 
 def test_throughput_says_each_rate_and_leaves_out_what_has_none(evidence):
-    levels = [synthetic_run.level(streams) for streams in (1, 4, 16)]
-    levels[1] |= {"output_tokens_per_s": None, "output_tokens_per_s_interval": None, "ttft_ms": None, "client_limited": True}
-    levels[2] |= {"output_tokens_per_s_interval": None}
-    svg = throughput(Evidence(validation={"speed": {"levels": levels}, "roofline": None}))
+    one, four, many = (synthetic_run.level(streams) for streams in (1, 4, 16))
+    refused = {"output_tokens_per_s": None, "output_tokens_per_s_interval": None, "ttft_ms": None, "client_limited": True}
+    without = many.model_copy(update={"output_tokens_per_s_interval": None})
+    levels = (one, four.model_copy(update=refused), without)
+    svg = throughput(Evidence(validation=ValidationResult(speed=Speed(levels=levels))))
     assert "8.2 with 1, 57.11 with 16" in texts(svg)[0]
     assert "4" not in texts(svg)
     assert "roofline bound" not in texts(svg)
@@ -92,8 +94,8 @@ def test_throughput_says_each_rate_and_leaves_out_what_has_none(evidence):
 
 
 def test_latency_of_a_level_without_one_of_the_three(evidence):
-    levels = [synthetic_run.level(streams) | {"tpot_ms": None} for streams in (1, 2)]
-    svg = latency(Evidence(validation={"speed": {"levels": levels}}))
+    levels = tuple(synthetic_run.level(streams).model_copy(update={"tpot_ms": None}) for streams in (1, 2))
+    svg = latency(Evidence(validation=ValidationResult(speed=Speed(levels=levels))))
     assert "650 ms with 1" in texts(svg)[0]
     assert "time to first token (ms)" in texts(latency(evidence))
 
@@ -107,8 +109,7 @@ def test_waits_of_many_levels_are_a_choice_with_both_ends(evidence):
 
 
 def test_accuracy_without_a_base_model(evidence):
-    facts = {key: value for key, value in evidence.validation.items() if key != "quality_base"}
-    svg = accuracy(replace(evidence, validation=facts))
+    svg = accuracy(replace(evidence, validation=evidence.validation.model_copy(update={"quality_base": None})))
     assert "base model" not in texts(svg)
     assert "base model" in texts(accuracy(evidence))
     assert "tool errors" in texts(svg)
@@ -150,8 +151,8 @@ def test_a_telemetry_of_nulls_and_of_one_sample(evidence):
 
 
 def test_sustained_load_without_memory(evidence):
-    stability = evidence.validation["stability"] | {"memory_gib": [], "window_s": None}
-    shown = texts(sustained(Evidence(validation={"stability": stability})))
+    stability = evidence.validation.stability.model_copy(update={"memory_gib": ()})
+    shown = texts(sustained(Evidence(validation=ValidationResult(stability=stability))))
     assert "20 windows of 6 s" in shown[0]
     assert "memory (GiB)" not in shown
     assert "memory (GiB)" in texts(sustained(evidence))

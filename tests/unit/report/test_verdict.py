@@ -2,17 +2,23 @@
 
 import pytest
 
+from aria_ray.measured import Measured
+from aria_ray.metrics import FIGURES, deciding
 from aria_ray.records import Metric
-from aria_ray.report.verdict import CRITERIA, conditions, criteria, judge, readiness_percent, reasons, verdict
+from aria_ray.report.verdict import WEIGHTS, conditions, criteria, judge, readiness_percent, reasons, verdict
 
 
 def metrics(**statuses):
-    judged = [name for _, names in CRITERIA.values() for name in names]
+    judged = [name for criterion in WEIGHTS for name in deciding(criterion)]
     wanted = {**dict.fromkeys(judged, "met"), "accuracy": "met", "tool_compliance": "met", **statuses}
     return [
         Metric(name=name, value=None if status == "unmeasured" else 1.0, unit="", target=1.0, status=status)
         for name, status in wanted.items()
     ]
+
+
+def figure(name):
+    return next(figure for figure in FIGURES if figure.name == name)
 
 
 @pytest.mark.parametrize(
@@ -35,16 +41,16 @@ def metrics(**statuses):
     ],
 )
 def test_a_figure_against_its_target(name, value, target, interval, status):
-    assert judge(name, value, target, interval) == status
+    assert judge(figure(name), Measured(value, interval), target) == status
 
 
 def test_few_cases_decide_nothing():
-    assert judge("accuracy", 1.0, 0.5, (0.7, 1.0), cases=9) == "inconclusive"
-    assert judge("accuracy", 1.0, 0.5, (0.7, 1.0), cases=10) == "met"
+    assert judge(figure("accuracy"), Measured(1.0, (0.7, 1.0), cases=9), 0.5) == "inconclusive"
+    assert judge(figure("accuracy"), Measured(1.0, (0.7, 1.0), cases=10), 0.5) == "met"
 
 
 def test_the_weights_are_whole():
-    assert sum(weight for weight, _ in CRITERIA.values()) == 100
+    assert sum(WEIGHTS.values()) == 100
 
 
 @pytest.mark.parametrize(

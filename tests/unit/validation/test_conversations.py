@@ -11,7 +11,7 @@ from aria_ray.grammar import Call, answer_message, thought_for_calls, thought_wi
 from aria_ray.tools import TOOLS, tool_definition
 from aria_ray.validation.client import Client
 from aria_ray.validation.conversations import run_case, same_rounds
-from aria_ray.validation.measure import compare_models, summarise
+from aria_ray.validation.quality import compare_models, summarise
 
 DEFINITION = tool_definition(TOOLS["multiply"])
 PARAMETERS = list(DEFINITION["function"]["parameters"]["properties"])
@@ -116,20 +116,20 @@ def test_outcomes(case, replies, outcome, compliant):
 def test_a_failed_request_is_no_wrong_answer():
     results = [converse(HIT, 500)[0], converse(HIT, calling(CALL.arguments), saying("42"))[0]]
     summary = summarise(results)
-    assert summary["outcomes"] == {"request_failed": 1, "correct": 1}
-    assert summary["shares"]["accuracy"]["value"] == 1.0
-    assert summary["shares"]["accuracy"]["cases"] == 1
+    assert summary.outcomes == {"request_failed": 1, "correct": 1}
+    assert summary.accuracy.value == 1.0
+    assert summary.accuracy.cases == 1
 
 
 def test_a_thought_out_of_shape_is_counted_as_none():
-    shares = summarise([converse(HIT, calling(CALL.arguments, thought="hm"), saying("42"))[0]])["shares"]
-    assert shares["thinking_prefix"]["value"] == 0.5
+    quality = summarise([converse(HIT, calling(CALL.arguments, thought="hm"), saying("42"))[0]])
+    assert quality.thinking_prefix.value == 0.5
 
 
 def test_irrelevance_is_judged_where_no_call_is_expected():
     results = [converse(MISS, saying("Fine."))[0], converse(MISS, calling(CALL.arguments))[0]]
-    shares = summarise([*results, converse(HIT, saying("42"))[0]])["shares"]
-    assert (shares["irrelevance"]["value"], shares["irrelevance"]["cases"]) == (0.5, 2)
+    quality = summarise([*results, converse(HIT, saying("42"))[0]])
+    assert (quality.irrelevance.value, quality.irrelevance.cases) == (0.5, 2)
 
 
 OTHER = dict(zip(PARAMETERS, (6, 8), strict=True))
@@ -157,13 +157,12 @@ def test_what_was_right_of_the_calls(replies, tools, arguments, valid):
 def test_shares_of_calls_and_of_questions():
     right, other = converse(HIT, calling(CALL.arguments), saying("42"))[0], converse(HIT, calling(OTHER), saying("42"))[0]
     asked, guessed = converse(ASK, saying("Times which number?"))[0], converse(ASK, saying("It is 42."))[0]
-    shares = summarise([right, other, asked, guessed, asked])["shares"]
-    found = {name: (shares[name]["value"], shares[name]["cases"]) for name in shares}
-    assert found["tool_selection"] == (1.0, 2)
-    assert found["argument_match"] == (0.5, 2)
-    assert found["schema_validity"] == (1.0, 2)
-    assert found["missing_value"] == (pytest.approx(2 / 3), 3)
-    assert found["difficulty:1"] == (pytest.approx(3 / 5), 5)
+    quality = summarise([right, other, asked, guessed, asked])
+    assert (quality.tool_selection.value, quality.tool_selection.cases) == (1.0, 2)
+    assert (quality.argument_match.value, quality.argument_match.cases) == (0.5, 2)
+    assert (quality.schema_validity.value, quality.schema_validity.cases) == (1.0, 2)
+    assert (quality.missing_value.value, quality.missing_value.cases) == (pytest.approx(2 / 3), 3)
+    assert (quality.by_difficulty["1"].value, quality.by_difficulty["1"].cases) == (pytest.approx(3 / 5), 5)
 
 
 def test_a_check_that_crashes_is_no_wrong_answer_and_stops_nothing():
@@ -173,8 +172,8 @@ def test_a_check_that_crashes_is_no_wrong_answer_and_stops_nothing():
     assert crashed.outcome == "check_failed"
     assert crashed.compliant is None
     summary = summarise([crashed, converse(HIT, calling(CALL.arguments), saying("42"))[0]])
-    assert summary["outcomes"] == {"check_failed": 1, "correct": 1}
-    assert summary["shares"]["accuracy"]["cases"] == 1
+    assert summary.outcomes == {"check_failed": 1, "correct": 1}
+    assert summary.accuracy.cases == 1
 
 
 def test_two_models_are_compared_on_the_cases_that_both_answered():
@@ -185,9 +184,9 @@ def test_two_models_are_compared_on_the_cases_that_both_answered():
         [replace(result, id=str(number)) for number, result in enumerate(each)]
         for each in ([right] * 30 + [wrong, failed], [wrong] * 20 + [right] * 12)
     ]
-    difference = compare_models(*named)["accuracy"]
-    assert (difference["value"], difference["cases"]) == (pytest.approx(19 / 31), 31)
-    low, high = difference["interval"]
+    gain = compare_models(*named).accuracy
+    assert (gain.value, gain.cases) == (pytest.approx(19 / 31), 31)
+    low, high = gain.interval
     assert 0 < low < 19 / 31 < high < 1
 
 

@@ -5,14 +5,16 @@ from contextlib import contextmanager
 
 import pytest
 from fake_endpoint import Behaviour, fake_endpoint
+from manifests import manifest_of
 
 from aria_ray.config import load_config
 from aria_ray.grammar import Call, answer_message, thought_for_calls, thought_without_call, tool_call_message
-from aria_ray.records import Manifest
 from aria_ray.report import build_report, render_text
+from aria_ray.results import ValidationResult
+from aria_ray.telemetry.sampler import MachineSampler
 from aria_ray.tools import TOOLS, tool_definition
-from aria_ray.validation import measure
-from aria_ray.validation.proof import Proof
+from aria_ray.validation import quality
+from aria_ray.validation.measure import Measurement
 
 TOOL = tool_definition(TOOLS["multiply"])
 NAMES = list(TOOL["function"]["parameters"]["properties"])
@@ -90,24 +92,12 @@ def prove(tmp_path, behaviour, *, parts=("quality", "speed", "stability"), recei
     config = load_config("laptop", [f"validation.{key}={value}" for key, value in OVERRIDES.items()])
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in cases))
-    with fake_endpoint(behaviour, received) as endpoint:
-        proof = Proof(config.validation, rows, tmp_path, silent)
-        facts = {}
+    with fake_endpoint(behaviour, received) as endpoint, MachineSampler() as sampler:
+        measurement = Measurement(config.validation, rows, tmp_path, silent, sampler)
         for part in parts:
-            facts |= getattr(proof, part)(endpoint)
-    manifest = Manifest(
-        stage="validation",
-        fingerprint="f" * 16,
-        upstream={},
-        config={},
-        files={},
-        versions={},
-        commit=None,
-        created="2026-01-01T00:00:00+00:00",
-        wall_s=1.0,
-        facts=json.loads(json.dumps(facts)),
-    )
-    report = build_report(config, "laptop", {"validation": manifest})
+            getattr(measurement, part)(endpoint)
+    result = ValidationResult.model_validate_json(measurement.result().model_dump_json())
+    report = build_report(config, "laptop", validation=manifest_of("validation", result))
     assert report.verdict == "not ready"  # no training was measured, whatever the endpoint does
     assert render_text(report)
     return {metric.name: metric for metric in report.metrics}, report
@@ -134,7 +124,7 @@ def test_a_slow_server(tmp_path):
 
 
 def test_a_server_that_dies_half_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(measure, "RETRY_S", 0.0)
+    monkeypatch.setattr(quality, "RETRY_S", 0.0)
     figures, _ = prove(
         tmp_path,
         Behaviour(ttft_s=0.01, gap_s=0.01, tokens=16, error_at=range(60, 10**9), message=right),

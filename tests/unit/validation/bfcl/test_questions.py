@@ -12,6 +12,7 @@ import pytest
 
 from aria_ray.errors import DataError
 from aria_ray.intervals import wilson_interval
+from aria_ray.results import Estimate
 from aria_ray.validation.bfcl.questions import (
     CATEGORIES,
     IRRELEVANCE,
@@ -252,7 +253,7 @@ def test_a_run_over_an_endpoint() -> None:
     for request in requests:
         assert request["tools"] == [openai_tool(AREA)]
         assert (request["temperature"], request["max_tokens"], request["model"]) == (0, MAX_TOKENS, "aria")
-    assert summarise(results)["simple_python"] == {"value": 1 / 4, "cases": 4, "interval": wilson_interval(1, 4)}
+    assert summarise(results)["simple_python"] == Estimate(value=1 / 4, cases=4, interval=wilson_interval(1, 4))
 
 
 def test_a_line_of_results_says_what_was_called() -> None:
@@ -283,9 +284,9 @@ def test_shares_are_by_category_over_the_requests_that_did_not_fail() -> None:
         *outcomes("multiple", "request_failed", "request_failed"),
     ]
     assert summarise(results) == {
-        "multiple": {"value": None, "cases": 0, "interval": None, "reason": "all 2 requests failed"},
-        "parallel": {"value": 2 / 3, "cases": 3, "interval": wilson_interval(2, 3)},
-        IRRELEVANCE: {"value": 0.5, "cases": 2, "interval": wilson_interval(1, 2)},
+        "multiple": Estimate(value=None, cases=0, interval=None, reason="all 2 requests failed"),
+        "parallel": Estimate(value=2 / 3, cases=3, interval=wilson_interval(2, 3)),
+        IRRELEVANCE: Estimate(value=0.5, cases=2, interval=wilson_interval(1, 2)),
     }
     assert summarise([]) == {}
 
@@ -293,8 +294,8 @@ def test_shares_are_by_category_over_the_requests_that_did_not_fail() -> None:
 @pytest.mark.parametrize("positive", [[], outcomes("parallel", "request_failed")])
 def test_irrelevance_is_not_told_without_questions_that_need_a_call(positive: list[BfclResult]) -> None:
     share = summarise([*outcomes(IRRELEVANCE, "correct", "correct"), *positive])[IRRELEVANCE]
-    assert (share["value"], share["interval"]) == (None, None)
-    assert "no question that needs a call was answered" in share["reason"]
+    assert (share.value, share.interval) == (None, None)
+    assert "no question that needs a call was answered" in share.reason
 
 
 @pytest.mark.parametrize(

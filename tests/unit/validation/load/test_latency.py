@@ -68,29 +68,28 @@ def test_the_facts_of_a_load() -> None:
     fast = timing(100.0, [0.1, 0.2, 0.3, 0.4], prompt_tokens=20)
     lost = RequestFailure("HTTP 500: x", started_s=100.5, ended_s=102.0, retries=2)
     facts = summarise(result_of(slow, fast, failures=(lost,), concurrency=2), ObjectivesConfig(ttft_ms=200, tpot_ms=300))
-    assert facts.keys() == COUNTS | RATES_AND_TIMES
-    assert (facts["requests"], facts["failures"], facts["reasons"], facts["retries"]) == (3, 1, ["HTTP 500: x"], 3)
-    assert (facts["wall_s"], facts["output_tokens"], facts["prompt_tokens"]) == (2.0, 7, 30)
-    assert (facts["output_tokens_per_s"], facts["requests_per_s"], facts["goodput_per_s"]) == (3.5, 1.0, 0.5)
-    assert facts["ttft_ms"]["mean"] == facts["ttft_ms"]["p50"] == pytest.approx(300)
-    assert facts["tpot_ms"]["mean"] == pytest.approx((500 + 100) / 2)
-    assert facts["e2e_ms"]["p90"] == pytest.approx(400 + 0.9 * 1100)
-    assert facts["first_call_ms"]["p99"] == pytest.approx(750)
-    assert facts["slo"] == {"ttft_ms": 200, "tpot_ms": 300, "e2e_ms": None}
-    assert (facts["arrivals"], facts["concurrency"], facts["rate_per_s"]) == ("closed", 2, None)
-    assert (facts["client_cpu_share"], facts["client_limited"]) == (0.1, False)
+    assert (facts.requests, facts.failures, facts.reasons, facts.retries) == (3, 1, ("HTTP 500: x",), 3)
+    assert (facts.wall_s, facts.output_tokens, facts.prompt_tokens) == (2.0, 7, 30)
+    assert (facts.output_tokens_per_s, facts.requests_per_s, facts.goodput_per_s) == (3.5, 1.0, 0.5)
+    assert facts.ttft_ms.mean == facts.ttft_ms.p50 == pytest.approx(300)
+    assert facts.tpot_ms.mean == pytest.approx((500 + 100) / 2)
+    assert facts.e2e_ms.p90 == pytest.approx(400 + 0.9 * 1100)
+    assert facts.first_call_ms.p99 == pytest.approx(750)
+    assert facts.objectives == ObjectivesConfig(ttft_ms=200, tpot_ms=300)
+    assert (facts.arrivals, facts.concurrency, facts.rate_per_s) == ("closed", 2, None)
+    assert (facts.client_cpu_share, facts.client_limited) == (0.1, False)
 
 
 def test_percentiles_are_of_the_requests() -> None:
     facts = summarise(result_of(*(timing(0.0, [number / 1000, 2.0]) for number in range(1, 102))), ObjectivesConfig())
-    assert facts["ttft_ms"] == pytest.approx({"mean": 51, "p50": 51, "p90": 91, "p95": 96, "p99": 100})
+    assert facts.ttft_ms.model_dump() == pytest.approx({"mean": 51, "p50": 51, "p90": 91, "p95": 96, "p99": 100})
 
 
 def test_nothing_measured_is_none_and_not_zero() -> None:
     facts = summarise(result_of(failures=(RequestFailure("HTTP 500", started_s=1.0, ended_s=2.0),)), ObjectivesConfig())
-    assert {name for name in RATES_AND_TIMES if facts[name] is not None} == set()
-    assert facts["prompt_tokens"] is None
-    assert (facts["failures"], facts["wall_s"]) == (1, 1.0)
+    assert {name for name in RATES_AND_TIMES if getattr(facts, name) is not None} == set()
+    assert facts.prompt_tokens is None
+    assert (facts.failures, facts.wall_s) == (1, 1.0)
     assert coefficient_of_variation(window_rates(result_of(), 10, 4)) is None
 
 
@@ -102,18 +101,18 @@ def test_goodput_of_requests_that_all_fail_is_zero_and_without_an_objective_unme
 
 def test_prompt_tokens_that_not_every_answer_says_are_unknown() -> None:
     some = result_of(timing(0.0, [1.0, 2.0], prompt_tokens=5), timing(0.0, [1.0, 2.0]))
-    assert summarise(some, ObjectivesConfig())["prompt_tokens"] is None
+    assert summarise(some, ObjectivesConfig()).prompt_tokens is None
 
 
 def test_what_a_busy_client_measured_is_refused() -> None:
     result = result_of(*(even(10.0 * turn, 100, 0.1) for turn in range(8)), client_cpu_shares=(0.2, 0.81))
     facts = summarise(result, ObjectivesConfig(ttft_ms=1000))
-    assert facts["client_limited"]
-    assert facts["client_cpu_share"] == 0.81
-    assert {name for name in RATES_AND_TIMES if facts[name] is not None} == set()
-    assert facts["output_tokens"] == 800
+    assert facts.client_limited
+    assert facts.client_cpu_share == 0.81
+    assert {name for name in RATES_AND_TIMES if getattr(facts, name) is not None} == set()
+    assert facts.output_tokens == 800
     calm = summarise(replace(result, client_cpu_shares=(0.2, 0.8)), ObjectivesConfig(ttft_ms=1000))
-    assert {name for name in RATES_AND_TIMES if calm[name] is None} == {"first_call_ms"}
+    assert {name for name in RATES_AND_TIMES if getattr(calm, name) is None} == {"first_call_ms"}
 
 
 def test_goodput_is_of_requests_that_meet_all_objectives() -> None:

@@ -28,10 +28,12 @@ from aria_ray.telemetry.timeline import (
 )
 
 INTERVAL_S = 1.0
+"""Time between two samples, in seconds."""
 MAX_INTERVAL_S = 10.0
+"""Time between two samples that cost much, in seconds."""
 MAX_OWN_SHARE = 0.02
-"""Of one core's time, taken by reading memory: the kernel walks every page of every process, with a lock that the process waits
-for, so on a small machine a sample a second (0.15 s each beside Ray) takes a tenth of a core from what is being measured."""
+"""Largest share of one core that sampling takes. Reading memory costs most: the kernel walks every page of every process, and
+holds a lock that the process waits for. Samples of 0.15 s each, as beside Ray, once a second would take 15 % of a core."""
 
 
 def tree_memory_gib() -> float:
@@ -50,6 +52,11 @@ def machine_memory_gib() -> float:
     """Memory of this machine that is taken, by all processes together, whoever started them and in whatever container."""
     memory = psutil.virtual_memory()
     return (memory.total - memory.available) / 2**30
+
+
+def interval_s(cost_s: float) -> float:
+    """Seconds to the next sample, after one that took `cost_s` seconds of processor time."""
+    return min(max(INTERVAL_S, cost_s / MAX_OWN_SHARE), MAX_INTERVAL_S)
 
 
 class Sampling(ABC):
@@ -199,9 +206,8 @@ class MachineSampler(Sampling):
                 request.set()
             if is_last:
                 return
-            interval_s = min(max(INTERVAL_S, (time.thread_time() - before_s) / MAX_OWN_SHARE), MAX_INTERVAL_S)
             try:
-                request = self._requests.get(timeout=interval_s)
+                request = self._requests.get(timeout=interval_s(time.thread_time() - before_s))
             except queue.Empty:
                 request = None
             cpu_share = psutil.cpu_percent() / 100

@@ -1,12 +1,12 @@
 """The LoRA kernel on a GPU: the cases of the interpreter's tests, the products of Llama-3.1-8B, and its speed."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from own_process import case_names, check
 
 from aria_ray.kernels.lora import LoraLinear
 
@@ -14,14 +14,16 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "tests" / "unit"
+CASES = [
+    pytest.param(path, function, id=function)
+    for path in (UNIT / "kernels" / "product_cases.py", UNIT / "training" / "lora_cases.py")
+    for function in case_names(path)
+]
 
 
-@pytest.mark.parametrize("cases", ["kernels/product_cases.py", "training/lora_cases.py"])
-def test_the_cases_of_the_interpreter(cases):
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "pytest", "-q", str(UNIT / cases)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(("path", "function"), CASES)
+def test_the_cases_of_the_interpreter(path, function):
+    check(path, function, TRITON_INTERPRET=None)
 
 
 @pytest.mark.parametrize("tokens", [2048, 1999])

@@ -1,15 +1,15 @@
-"""The kernel in Triton's interpreter."""
+"""The kernel in Triton's interpreter: one test for each function of `product_cases.py`."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+import pytest
+from own_process import case_names, check
 
 CASES = Path(__file__).with_name("product_cases.py")
 
 
-def test_the_cases_in_the_interpreter():
-    """In a process of its own: Triton takes its interpreter for good or not at all when it is imported."""
-    command = [sys.executable, "-m", "pytest", "-q", str(CASES)]
-    done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.xdist_group("product_cases")
+@pytest.mark.parametrize("function", case_names(CASES))
+def test_in_the_interpreter(function):
+    """In a process of its own: Triton chooses between interpreter and compiler once, when it is imported."""
+    check(CASES, function, TRITON_INTERPRET="1")

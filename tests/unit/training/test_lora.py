@@ -1,12 +1,10 @@
 """Which layer an adapter gets, and that the one with our kernel is PEFT's in all but rounding."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from own_process import case_names, check
 
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import LoraConfig
@@ -18,11 +16,11 @@ CASES = Path(__file__).with_name("lora_cases.py")
 BASE = ModelConfig(source="random:tiny")
 
 
-def test_the_cases_in_the_interpreter():
-    """In a process of its own: Triton takes its interpreter for good or not at all when it is imported."""
-    command = [sys.executable, "-m", "pytest", "-q", str(CASES)]
-    done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.xdist_group("lora_cases")
+@pytest.mark.parametrize("function", case_names(CASES))
+def test_in_the_interpreter(function):
+    """In a process of its own: Triton chooses between interpreter and compiler once, when it is imported."""
+    check(CASES, function, TRITON_INTERPRET="1")
 
 
 @pytest.mark.parametrize(("kernels", "layer"), [("triton", FusedLoraLinear), ("torch", MergedLoraLinear)])

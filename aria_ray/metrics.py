@@ -406,3 +406,26 @@ MEMORY: tuple[Figure | Family, ...] = (
 )
 ROWS: tuple[Figure | Family, ...] = (*QUALITY, *SPEED, *STABILITY, *TRAINING, *MEMORY)
 FIGURES: tuple[Figure, ...] = tuple(row for row in ROWS if isinstance(row, Figure))
+
+
+def page() -> str:
+    """The table of all figures as Markdown: the content of `docs/metrics.md`."""
+    lines = [
+        "# Figures of the report",
+        "",
+        "Every figure that a report can have, by its name in `report.json`. Shares are fractions, 0 to 1. A figure that was not",
+        "measured is `unmeasured`, which never counts as met. The targets are settings of the section `validation.targets`.",
+        "",
+        "| figure | unit | what it is | better | decides |",
+        "|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        if isinstance(row, Family):
+            lines.append(f"| `{row.prefix}...` | {row.unit} | {row.what} | | |")
+        else:
+            lines.append(f"| `{row.name}` | {row.unit} | {row.what} | {row.better} | {row.criterion or ''} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    print(page(), end="")  # noqa: T201 - printing the page is what the command is for

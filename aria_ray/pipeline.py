@@ -5,19 +5,19 @@ dataset (Ray Data) -> curriculum LoRA (Ray Train) -> endpoint (Ray Serve LLM) ->
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aria_ray import artifacts
-from aria_ray.config import RunConfig
 from aria_ray.dataset.generate import generate_dataset
 from aria_ray.dataset.inputs import dataset_inputs
 from aria_ray.errors import DataError
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.results import DatasetResult, TrainingResult, ValidationResult
-from aria_ray.serving.deploy import check_port, read_config, serve_model
+from aria_ray.serving.deploy import check_port, serve_model, serving_inputs
 from aria_ray.session import on_cluster, ray_session
 from aria_ray.stage import Run, Stage
 from aria_ray.telemetry.sampler import Sampling
@@ -27,23 +27,19 @@ from aria_ray.training.stage import train, training_inputs
 from aria_ray.validation.measure import Measurement, check_bfcl, has_roofline, measurement_inputs
 
 ROWS, MODEL = "final_dataset.jsonl", "production_model.ckpt"
-
-
-def _validation_inputs(config: RunConfig) -> dict[str, Any]:
-    return {"serving": read_config(config.serving.file), "validation": measurement_inputs(config)}
-
-
 DATASET = Stage("dataset", DatasetResult, lambda config: dataset_inputs(config.dataset), "generate")
 TRAINING = Stage("training", TrainingResult, training_inputs, "train", (DATASET,))
-VALIDATION = Stage("validation", ValidationResult, _validation_inputs, "validate", (DATASET, TRAINING))
+VALIDATION = Stage(
+    "validation",
+    ValidationResult,
+    lambda config: serving_inputs(config.serving) | measurement_inputs(config),
+    "validate",
+    (DATASET, TRAINING),
+)
 
 
 def check(run: Run, *stages: Stage[Any]) -> None:
-    """Refuse now what would fail later: the run directory, what is in it of these stages, and the port if one needs it.
-
-    Raises:
-        AriaError: the first thing that is wrong. Nothing but the run directory is made.
-    """
+    """Raise AriaError now for what would fail later: the run directory, what it holds of these stages, a port they need."""
     artifacts.check_writable(run.out, needed_gib=1)
     complete = {stage.name: run.finished(stage) is not None for stage in stages}
     if not complete.get(VALIDATION.name, True):
@@ -82,24 +78,21 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
 
 def make_model(run: Run) -> Manifest[TrainingResult]:
     """The training stage, and the merged model."""
-    base, rows = prepare_base(run.config.model), run.out / DATASET.name / ROWS
-    manifest = run.make(
-        TRAINING, lambda directory, sampler: train(run.config, base, rows, directory, sampler, run.terminal.stage)
-    )
+    base, rows, adapter = prepare_base(run.config.model), _rows(run), run.out / TRAINING.name / "adapter"
+    show = run.terminal.stage
+    manifest = run.make(TRAINING, lambda directory, sampler: train(run.config, base, rows, directory, sampler, show))
     if not is_merged(run.out / MODEL, manifest.fingerprint):
-        with run.terminal.stage("merge"):
-            write_merged(
-                base, run.out / TRAINING.name / "adapter", run.config.model.dtype, run.out / MODEL, manifest.fingerprint
-            )
+        with show("merge"):
+            write_merged(base, adapter, run.config.model.dtype, run.out / MODEL, manifest.fingerprint)
     return manifest
 
 
 def measure_model(run: Run) -> Manifest[ValidationResult]:
     """The validation stage: the base model's endpoint, then ours."""
-    config, rows, model = run.config, run.out / DATASET.name / ROWS, run.out / MODEL
+    config, model = run.config, run.out / MODEL
 
     def produce(directory: Path, sampler: Sampling) -> ValidationResult:
-        measurement = Measurement(config.validation, rows, directory, run.terminal.stage, sampler)
+        measurement = Measurement(config.validation, _rows(run), directory, run.terminal.stage, sampler)
         if has_roofline(config):
             measurement.roofline(model, config.model.dtype)
         if config.validation.compare_base:
@@ -115,50 +108,42 @@ def measure_model(run: Run) -> Manifest[ValidationResult]:
 def measure_endpoint(run: Run, live: Endpoint) -> Report:
     """Measure any endpoint on the recipe's held-out cases. What only a training of our own tells stays unmeasured.
 
-    Raises:
-        DataError: the run directory holds the finished proof of an endpoint: a live thing is never taken from an earlier run.
+    Raises DataError if the run directory holds a finished validation: an endpoint is always measured anew.
     """
     check(run)
     check_bfcl(run.config.validation)
-
-    def inputs(config: RunConfig) -> dict[str, Any]:
-        return {"endpoint": [live.base_url, live.model], "validation": measurement_inputs(config)}
-
-    stage = Stage(VALIDATION.name, ValidationResult, inputs, VALIDATION.command, (DATASET,))
-    if (run.out / stage.name / artifacts.MANIFEST).exists():
-        raise DataError(f"{run.out / stage.name} holds a finished validation", "give another --out to measure an endpoint")
+    if (run.out / VALIDATION.name / artifacts.MANIFEST).exists():
+        raise DataError(f"{run.out / VALIDATION.name} holds a finished validation", "give another --out to measure an endpoint")
     with ray_session():
         make_dataset(run)
 
     def produce(directory: Path, _sampler: Sampling) -> ValidationResult:
-        rows = run.out / DATASET.name / ROWS
-        measurement = Measurement(run.config.validation, rows, directory, run.terminal.stage)  # its machines are not watched
+        measurement = Measurement(run.config.validation, _rows(run), directory, run.terminal.stage)  # unwatched machines
         measurement.all_of(live)
         return measurement.result(live)
 
-    return _report(run, validation=run.make(stage, produce), training=None)
+    served = {"endpoint": [live.base_url, live.model]}
+    stage = replace(VALIDATION, inputs=lambda config: served | measurement_inputs(config), upstream=(DATASET,))
+    return make_report(run, run.make(stage, produce))
 
 
-def make_report(run: Run) -> Report:
-    """The report, from the finished stages.
-
-    Raises:
-        DataError: a stage is not finished, or was made from another configuration.
-    """
-    return _report(run, run.required(TRAINING), run.required(VALIDATION))
-
-
-def _report(run: Run, training: Manifest[TrainingResult] | None, validation: Manifest[ValidationResult]) -> Report:
+def make_report(run: Run, of_endpoint: Manifest[ValidationResult] | None = None) -> Report:
+    """The report, from the finished stages, or of an endpoint. Raises DataError if a stage is missing or was made otherwise."""
+    training = None if of_endpoint else run.required(TRAINING)
+    validation = of_endpoint or run.required(VALIDATION)
     report = build_report(run.config, run.recipe, dataset=run.required(DATASET), training=training, validation=validation)
     write_report(report, run.out)
     return report
 
 
+def _rows(run: Run) -> Path:
+    return run.out / DATASET.name / ROWS
+
+
 @contextmanager
 def endpoint(run: Run, model: Path, base: bool = False) -> Iterator[Endpoint]:
     """A live endpoint of a model directory, for as long as the block runs."""
-    title = "endpoint of the base model" if base else "endpoint"
     with ExitStack() as stack:
-        with run.terminal.stage(title) as update:
+        with run.terminal.stage("endpoint of the base model" if base else "endpoint") as update:
             live = stack.enter_context(serve_model(run.config.serving, model, base=base, on_progress=partial(update, 0, 0)))
         yield live

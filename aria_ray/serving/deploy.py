@@ -151,6 +151,11 @@ def read_config(file: str) -> dict[str, Any]:
     return tree
 
 
+def serving_inputs(config: ServingConfig) -> dict[str, Any]:
+    """What decides how a model is served: hashed into the fingerprint of what is measured."""
+    return {"serving": read_config(config.file)}
+
+
 def check_endpoint_config(config: ServingConfig, port_must_be_free: bool) -> tuple[str, ...]:
     """What can be known to be wrong before there is a model; the API keys where nothing is.
 

@@ -28,7 +28,7 @@ BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2}
 
 def measurement_inputs(config: RunConfig) -> dict[str, Any]:
     """What decides the measurements: the section without targets and patience. Hashed into the fingerprint of the stage."""
-    return config.validation.model_dump(mode="json", exclude={"targets", "request_timeout_s"})
+    return {"validation": config.validation.model_dump(mode="json", exclude={"targets", "request_timeout_s"})}
 
 
 def check_bfcl(config: ValidationConfig) -> None:

@@ -125,8 +125,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_dir(path: Path) -> Iterator[Path]:
     """An empty temporary directory that replaces `path` when the block succeeds and is deleted when it fails.
 
-    Its files are flushed to disk before the rename, so that a crash leaves the old directory, the new one, or none, and
-    never a part of one. A killed process leaves a hidden directory; see `leftovers`.
+    Its files are flushed to disk and the old directory is moved away before the rename. So a crash leaves the old directory,
+    the new one, or none under this name, and never a part of one. A killed process leaves hidden ones; see `remove_leftovers`.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -137,17 +137,26 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         for written in (*temporary.rglob("*"), temporary):
             _flush(written)
+        replaced = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(replaced)
         temporary.replace(path)
         _flush(path.parent)
+        shutil.rmtree(replaced)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def leftovers(path: Path) -> list[Path]:
-    """The temporary directories of `atomic_dir(path)` that killed processes left; `path` may end in a wildcard."""
-    return sorted(path.parent.glob(f".{path.name}.*"))
+def remove_leftovers(path: Path) -> None:
+    """Delete what killed processes left of `atomic_path(path)` and `atomic_dir(path)`; `path` may end in a wildcard.
+
+    Only for paths that no other process is writing.
+    """
+    for left_over in path.parent.glob(f".{path.name}.*"):
+        if left_over.is_dir():
+            shutil.rmtree(left_over)
+        else:
+            left_over.unlink()
 
 
 def publish(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import ray
 from ray.data import DataContext, Dataset, TaskPoolStrategy
 
-from aria_ray.artifacts import atomic_dir, atomic_path, write_json
+from aria_ray.artifacts import atomic_dir, atomic_path, remove_leftovers, write_json
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
@@ -72,6 +72,8 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | Non
     items = dataset_items(config)
     num_rows = sum(config.augmentations if item["template_id"] else 1 for item in items)
     out.mkdir(parents=True, exist_ok=True)
+    for name in (DATASET_FILE, PARQUET_FOLDER, SAMPLES_FILE):
+        remove_leftovers(out / name)
     quality, samples = Quality(sampled_share(num_rows)), Samples()
     with atomic_path(out / DATASET_FILE) as path, atomic_dir(out / PARQUET_FOLDER) as folder:
         parquet = _ParquetFiles(folder)

@@ -112,21 +112,21 @@ class ToolLists:
         names = self._extended(tool_list, rng) if variant == "extended" else tool_list
         definitions = [self._tools[name].definition for name in names]
         parameters = [list(item["function"]["parameters"]["properties"]) for item in definitions]
-        shown_names = [item["function"]["name"] for item in definitions]
-        shown_parameters = parameters
+        listed_names = [item["function"]["name"] for item in definitions]
+        listed_parameters = parameters
         if variant == "masked":
-            shown_names = [f"tool_{name}{rng.randrange(10)}" for name in _neutral(len(names), rng)]
-            shown_parameters = [[f"arg_{name}" for name in _neutral(len(names_of_tool), rng)] for names_of_tool in parameters]
+            listed_names = [f"tool_{name}{rng.randrange(10)}" for name in _neutral(len(names), rng)]
+            listed_parameters = [[f"arg_{name}" for name in _neutral(len(names_of_tool), rng)] for names_of_tool in parameters]
         mapping: dict[str, dict[str, Any]] = {}
         for index, name in enumerate(names):
-            renames = dict(zip(parameters[index], shown_parameters[index], strict=True))
-            definitions[index] = _renamed(definitions[index], shown_names[index], renames)
-            mapping[shown_names[index]] = {"tool": name, "parameters": {listed: real for real, listed in renames.items()}}
+            renames = dict(zip(parameters[index], listed_parameters[index], strict=True))
+            definitions[index] = _renamed(definitions[index], listed_names[index], renames)
+            mapping[listed_names[index]] = {"tool": name, "parameters": {listed: real for real, listed in renames.items()}}
             tool = self._tools[name]
             if tool.domain:
-                mapping[shown_names[index]]["domain"] = tool.domain
+                mapping[listed_names[index]]["domain"] = tool.domain
             if tool.backend is not None:
-                mapping[shown_names[index]]["backend"] = tool.backend.model_dump(exclude_defaults=True)
+                mapping[listed_names[index]]["backend"] = tool.backend.model_dump(exclude_defaults=True)
         return Listing(tuple(names), tuple(definitions), json.dumps(mapping, ensure_ascii=False))
 
     def _extended(self, tool_list: ToolNames, rng: random.Random) -> Sequence[str]:
@@ -143,8 +143,8 @@ class ToolLists:
         in_domain = [name for name, tool in self._tools.items() if tool.domain == domain]
         unseen = [name for name in in_domain if self._tools[name].is_unseen]
         trained = [name for name in in_domain if name not in unseen]
-        # The texts are seeds: another word for them would change every dataset.
         together = [group for group in groups if not set(group) & set(unseen)] * LISTS_PER_GROUP
+        # The texts are seeds: another word than "toolboxes" would change every dataset.
         self._lists[domain, False] = _fill(together, trained, f"toolboxes:{domain}") if trained else ()
         if not trained:  # the whole domain is held out
             self._lists[domain, True] = _fill(groups * LISTS_PER_GROUP, in_domain, f"unseen toolboxes:{domain}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from aria_ray.artifacts import atomic_dir, file_hash, leftovers
+from aria_ray.artifacts import atomic_dir, file_hash, remove_leftovers
 from aria_ray.errors import TrainingError
 
 HASHES, PROGRESS = "hashes.json", "progress.json"
@@ -138,8 +138,7 @@ class Checkpoints:
         return sorted((path.name for path in self._folder.glob("step-*")), reverse=True)
 
     def _prune(self) -> None:
-        for left_over in leftovers(self.path("step-*")):
-            shutil.rmtree(left_over)
+        remove_leftovers(self.path("step-*"))
         newest = [name for name in self._names() if not self.damage(name)][:NUM_NEWEST]
         # Training may resume from any of them, so the best checkpoint that each names must stay.
         needed = {*newest, *(self.state(name).best_checkpoint for name in newest)}

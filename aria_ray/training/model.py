@@ -1,7 +1,6 @@
 """The model that is trained: base weights, our markers as single tokens, a LoRA adapter over the linear layers."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from aria_ray.artifacts import atomic_dir, leftovers, write_json
+from aria_ray.artifacts import atomic_dir, remove_leftovers, write_json
 from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
@@ -165,8 +164,7 @@ def write_merged(base: Path, adapter: Path, dtype: str, target: Path, fingerprin
     """
     tokenizer = load_tokenizer(base)
     model = PeftModel.from_pretrained(load_model(base, tokenizer, dtype), adapter).merge_and_unload()
-    for left_over in leftovers(target):
-        shutil.rmtree(left_over)
+    remove_leftovers(target)
     with atomic_dir(target) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)

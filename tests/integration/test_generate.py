@@ -41,7 +41,7 @@ config = DatasetConfig(num_templates=120)
 generate.generate_dataset(config, Path(sys.argv[1]), lambda done, rows: print(done, flush=True))
 """
 
-OWN_TOOLS = '''
+USER_TOOLS = '''
 def tip(bill: float, percent: int) -> float:
     """Tip on a bill."""
     return bill * percent / 100
@@ -51,7 +51,7 @@ def shout(text: str, times: int = 1) -> str:
     """Say a text louder, some times."""
     return " ".join([text.upper() + "!"] * min(times, 5))
 '''
-OWN_ROW = {
+USER_ROW = {
     "tools": [
         {
             "type": "function",
@@ -124,6 +124,7 @@ def test_files_are_the_same_after_a_kill(made, tmp_path):
     time.sleep(1)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300, env=environment)
     assert {name: value for name, value in hashes(tmp_path / "out").items() if name in FILES} == made[1]
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_rows_are_what_is_promised(made):
@@ -150,20 +151,20 @@ def test_splits_are_disjoint(made):
     assert set().union(*families.values()) == {"train", "validation", "test", "test_unseen_tools"}
 
 
-def test_own_tools_and_conversations_are_mixed_in(tmp_path):
+def test_user_tools_and_conversations_are_mixed_in(tmp_path):
     """Through the command line, from the folder that they lie in."""
-    (tmp_path / "my_tools.py").write_text(OWN_TOOLS)
-    (tmp_path / "tools.json").write_text(json.dumps(OWN_ROW["tools"]))
+    (tmp_path / "my_tools.py").write_text(USER_TOOLS)
+    (tmp_path / "tools.json").write_text(json.dumps(USER_ROW["tools"]))
     rows = [
-        OWN_ROW | {"messages": [{"role": "user", "content": f"How warm was it on day {day}?"}, *OWN_ROW["messages"][1:]]}
+        USER_ROW | {"messages": [{"role": "user", "content": f"How warm was it on day {day}?"}, *USER_ROW["messages"][1:]]}
         for day in range(10)
     ]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [Path(sys.executable).with_name("aria"), "generate", "smoke", "--out", "out"]
-    own = ["dataset.tools=[my_tools, tools.json]", "dataset.sources=[mine.jsonl]", f"dataset.num_templates={TEMPLATES}"]
+    overrides = ["dataset.tools=[my_tools, tools.json]", "dataset.sources=[mine.jsonl]", f"dataset.num_templates={TEMPLATES}"]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     done = subprocess.run(
-        [*command, *own], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*command, *overrides], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     made = read_rows(tmp_path / "out" / "final_dataset.jsonl")

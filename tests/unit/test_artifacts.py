@@ -104,12 +104,15 @@ def test_a_directory_whose_writing_fails_leaves_the_old_one(tmp_path):
     assert (path / "file").read_text() == "old"
 
 
-def test_what_a_killed_process_left_is_found_by_name(tmp_path):
-    names = [".folder.abc", ".folder.def", ".other.abc", "folder"]
-    for name in names:
+def test_what_killed_processes_left_is_deleted_by_name(tmp_path):
+    for name in ("folder", ".folder.abc", ".folder.def", ".other.abc"):
         (tmp_path / name).mkdir()
-    assert [path.name for path in artifacts.leftovers(tmp_path / "folder")] == [".folder.abc", ".folder.def"]
-    assert [path.name for path in artifacts.leftovers(tmp_path / "oth*")] == [".other.abc"]
+        (tmp_path / name / "file").write_text("")
+    (tmp_path / ".folder.ghi").write_text("")
+    artifacts.remove_leftovers(tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.abc", "folder"]
+    artifacts.remove_leftovers(tmp_path / "oth*")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_an_output_directory_that_is_a_file_is_refused(tmp_path):

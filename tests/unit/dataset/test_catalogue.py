@@ -138,8 +138,8 @@ def test_sentences_begin_with_a_capital(row_maker):
 
 def test_an_entity_and_its_actions_make_tools_and_intents(tmp_path):
     library = load(tmp_path)
-    own = {name: tool.definition["function"]["parameters"] for name, tool in library.tools.items() if tool.domain}
-    assert set(own) == {
+    schemas = {name: tool.definition["function"]["parameters"] for name, tool in library.tools.items() if tool.domain}
+    assert set(schemas) == {
         "plan_test_drive",
         "search_test_drives",
         "check_test_drive",
@@ -148,7 +148,7 @@ def test_an_entity_and_its_actions_make_tools_and_intents(tmp_path):
         "find_test_drive",
         "list_test_drives",
     }
-    plan = own["plan_test_drive"]
+    plan = schemas["plan_test_drive"]
     assert plan["required"] == ["driver", "day"]
     assert plan["properties"]["car"] == {
         "type": "object",
@@ -156,8 +156,8 @@ def test_an_entity_and_its_actions_make_tools_and_intents(tmp_path):
         "required": ["color"],
         "description": "Which car",
     }
-    assert list(own["change_test_drive"]["properties"]) == ["test_drive_id", "laps", "car"]
-    assert own["list_test_drives"]["properties"]["state"]["enum"] == ["open", "done"]
+    assert list(schemas["change_test_drive"]["properties"]) == ["test_drive_id", "laps", "car"]
+    assert schemas["list_test_drives"]["properties"]["state"]["enum"] == ["open", "done"]
     intents = {intent.name: intent for _, intent in library.intents}
     said = {
         "plan_test_drive": "for {driver} on {day}",

@@ -203,13 +203,13 @@ def test_rows_that_are_too_much_alike(facts, name):
 
 
 def test_conversations_of_the_user_do_not_change_the_shares(facts):
-    own = [
+    conversations = [
         row_facts(
             f"own/mine/{number}", f"word {number} of mine {number * 7}", scenario="miss", template_id=f"own/mine/{number}"
         )
         for number in range(100)
     ]
-    figures = counted([*facts, *own]).figures()
+    figures = counted([*facts, *conversations]).figures()
     assert figures["num_rows"] == 400
     assert figures["shares"] == counted(facts).figures()["shares"]
 

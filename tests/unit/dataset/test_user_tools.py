@@ -25,6 +25,10 @@ def area(width: int, height: int) -> int:
     """Area of a field.
 
     The rest is not listed.
+
+    Args:
+        width: From the left fence
+            to the right one, in meters.
     """
     return width * height
 
@@ -77,7 +81,7 @@ DEFINITIONS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own")
+    folder = tmp_path_factory.mktemp("user")
     (folder / "my_tools_for_tests.py").write_text(MODULE)
     (folder / "tools.json").write_text(json.dumps(DEFINITIONS))
     sys.path.insert(0, str(folder))
@@ -87,7 +91,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def own(folder):
+def user_maker(folder):
     """The library with tools of a module and of a JSON file."""
     return RowMaker(read_library(("my_tools_for_tests", str(folder / "tools.json"))))
 
@@ -122,6 +126,10 @@ def test_public_functions_of_a_module_are_tools(folder):
     assert area.backend is None
     assert area.definition["function"]["name"] == "area"
     assert area.definition["function"]["description"] == "Area of a field."
+    assert area.definition["function"]["parameters"]["properties"] == {
+        "width": {"type": "integer", "description": "From the left fence to the right one, in meters."},
+        "height": {"type": "integer"},
+    }
     assert tool_file("my_tools_for_tests") == folder / "my_tools_for_tests.py"
 
 
@@ -138,31 +146,31 @@ def test_one_definition_needs_no_list(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["none", "paraphrase", "noise", "formats", "tool_list", "masking"])
-def test_rows_are_right(own, kind):
+def test_rows_are_right(user_maker, kind):
     extended = kind == "tool_list"  # which may add back the one that must not be there, so few are the tools
-    chosen = [family for family in families(own) if not (extended and family.intent.error == "unavailable")]
-    rows = [own.row(family.id, kind, 0, 0) for family in chosen]
+    chosen = [family for family in families(user_maker) if not (extended and family.intent.error == "unavailable")]
+    rows = [user_maker.row(family.id, kind, 0, 0) for family in chosen]
     assert {row["id"]: found for row in rows if (found := verify(row))} == {}
     assert len(rows) > (25 if extended else 40)
 
 
-def test_functions_are_run(own):
-    row = own.row("own_area/1/plain", "masking", 0, 0)
+def test_functions_are_run(user_maker):
+    row = user_maker.row("own_area/1/plain", "masking", 0, 0)
     (call,) = message_calls(row["messages"][1])
     width, height = call.arguments.values()
     assert row["messages"][2]["content"] == str(width * height)
     assert execute_listed(row["tools"], row["tool_names"], call).text == str(width * height)
 
 
-def test_values_that_a_function_refuses_are_drawn_again(own):
-    rows = [own.row("own_total/1/plain", "none", turn, 0) for turn in range(10)]
+def test_values_that_a_function_refuses_are_drawn_again(user_maker):
+    rows = [user_maker.row("own_total/1/plain", "none", turn, 0) for turn in range(10)]
     assert not [row["id"] for row in rows if any(turn["content"] == "error: a price is too low" for turn in row["messages"])]
 
 
-def test_values_fit_their_schema(own):
+def test_values_fit_their_schema(user_maker):
     seen = {}
     for turn in range(15):
-        row = own.row("own_book_court_more/2/plain", "none", turn, 0)
+        row = user_maker.row("own_book_court_more/2/plain", "none", turn, 0)
         (call,) = message_calls(row["messages"][1])
         for name, value in call.arguments.items():
             seen.setdefault(name, []).append(value)
@@ -176,50 +184,56 @@ def test_values_fit_their_schema(own):
     assert all(isinstance(guest, str) for guests in seen["guests"] for guest in guests)
 
 
-def test_what_is_asked_of_a_tool(own):
-    names = {intent.name for _, intent in own.library.intents if intent.domain == "own"}
+def test_what_is_asked_of_a_tool(user_maker):
+    names = {intent.name for _, intent in user_maker.library.intents if intent.domain == "own"}
     assert {"own_area", "own_area_without_width", "no_own_area", "own_book_court", "own_book_court_more"} <= names
     assert "own_area_more" not in names
     assert "own_court_state_without" not in str(names)
-    missing = own.row("own_area_without_width/1/plain", "none", 0, 0)
+    missing = user_maker.row("own_area_without_width/1/plain", "none", 0, 0)
     assert missing["messages"][-1]["content"] == "Which width should I use?"
     assert "area" in [tool["function"]["name"] for tool in missing["tools"]]
-    unavailable = own.row("no_own_area/1/plain", "none", 0, 0)
+    unavailable = user_maker.row("no_own_area/1/plain", "none", 0, 0)
     assert "area" not in [tool["function"]["name"] for tool in unavailable["tools"]]
 
 
 def test_two_tools_are_enough(tmp_path):
     tools = [definition({"n": {"type": "integer"}}, name=name) for name in ("one", "other")]
-    own = RowMaker(read_library((write_json(tmp_path, tools),)))
-    rows = [own.row(family.id, kind, 0, 0) for family in families(own) for kind in ("none", "masking")]
+    user_maker = RowMaker(read_library((write_json(tmp_path, tools),)))
+    rows = [user_maker.row(family.id, kind, 0, 0) for family in families(user_maker) for kind in ("none", "masking")]
     assert {row["id"]: found for row in rows if (found := verify(row))} == {}
-    assert "unavailable" in {family.intent.error for family in families(own)}
+    assert "unavailable" in {family.intent.error for family in families(user_maker)}
 
 
 def test_fewer_intents_leave_all_of_the_users(tmp_path):
-    own = RowMaker(read_library((write_json(tmp_path, [definition({"n": {"type": "integer"}}, name=name) for name in "ab"]),)))
-    found = choose_templates(own.library, 300, 0.7, 0, num_intents=25)
-    assert {family.intent.name for family in families(own)} <= {template.intent.name for template in found}
+    user_maker = RowMaker(
+        read_library((write_json(tmp_path, [definition({"n": {"type": "integer"}}, name=name) for name in "ab"]),))
+    )
+    found = choose_templates(user_maker.library, 300, 0.7, 0, num_intents=25)
+    assert {family.intent.name for family in families(user_maker)} <= {template.intent.name for template in found}
 
 
 def test_a_tool_alone_is_never_missing_from_its_list(tmp_path):
-    own = RowMaker(read_library((write_json(tmp_path, definition({"n": {"type": "integer"}, "m": {"type": "integer"}})),)))
-    rows = [own.row(family.id, kind, 0, 0) for family in families(own) for kind in ("none", "tool_list", "masking")]
+    user_maker = RowMaker(
+        read_library((write_json(tmp_path, definition({"n": {"type": "integer"}, "m": {"type": "integer"}})),))
+    )
+    rows = [
+        user_maker.row(family.id, kind, 0, 0) for family in families(user_maker) for kind in ("none", "tool_list", "masking")
+    ]
     assert {row["id"]: found for row in rows if (found := verify(row))} == {}
     assert {row["scenario"] for row in rows} == {"hit", "error"}
 
 
-def test_own_tools_take_half_of_what_they_can(own):
-    chosen = choose_templates(own.library, 1000, 0.7, 0)
+def test_user_tools_take_half_of_what_they_can(user_maker):
+    chosen = choose_templates(user_maker.library, 1000, 0.7, 0)
     hits = [t for t in chosen if (t.category, t.intent.scenario, t.split) == ("reasoning", "hit", "train")]
     counts = Counter(template.intent.domain == "own" for template in hits)
     assert counts[True] / len(hits) == pytest.approx(0.5, abs=0.05)
     assert {template.split for template in chosen if template.intent.domain == "own"} <= {"train", "validation", "test"}
 
 
-def test_our_own_templates_stay(own, row_maker):
-    assert own.library.intents[: len(row_maker.library.intents)] == row_maker.library.intents
-    assert set(row_maker.library.tools) < set(own.library.tools)
+def test_the_templates_of_the_package_stay(user_maker, row_maker):
+    assert user_maker.library.intents[: len(row_maker.library.intents)] == row_maker.library.intents
+    assert set(row_maker.library.tools) < set(user_maker.library.tools)
 
 
 def test_a_module_that_is_not_there():

@@ -413,7 +413,7 @@ def page() -> str:
     lines = [
         "# Figures of the report",
         "",
-        "Every figure that a report can have, by its name in `report.json`. Shares are fractions, 0 to 1. A figure that was not",
+        "Every figure that a report can have, by its name in `report.json`. Shares are fractions, 0 to 1. What was not",
         "measured is `unmeasured`, which never counts as met. The targets are settings of the section `validation.targets`.",
         "",
         "| figure | unit | what it is | better | decides |",

@@ -46,10 +46,12 @@ TakeMany = Callable[[RunConfig, Results], Mapping[str, Measured]]
 
 
 def validation(results: Results) -> ValidationResult:
+    """The validation stage's result; one without figures if it was not run."""
     return results.validation or ValidationResult()
 
 
 def speed(results: Results) -> Speed:
+    """The speed of the endpoint; one without loads if it was not measured."""
     return validation(results).speed or Speed(levels=())
 
 
@@ -81,6 +83,8 @@ def share_by(
 
 
 def gain_by(pick: Callable[[Gains], Estimate | None]) -> Take:
+    """Take a difference between this model and the base model."""
+
     def take(_config: RunConfig, results: Results) -> Measured:
         gain = pick(validation(results).gains or Gains())
         if gain is None:
@@ -93,6 +97,8 @@ def gain_by(pick: Callable[[Gains], Estimate | None]) -> Take:
 def shares_by_group(
     pick: Callable[[Quality], Mapping[str, Estimate]],
 ) -> Callable[[RunConfig, Results], Mapping[str, Measured]]:
+    """Take the shares of groups of this model's cases, in the order of their names."""
+
     def take(_config: RunConfig, results: Results) -> Mapping[str, Measured]:
         quality = validation(results).quality
         return {name: share_of(each, quality) for name, each in sorted(pick(quality).items())} if quality else {}
@@ -101,6 +107,7 @@ def shares_by_group(
 
 
 def concurrent_load(results: Results, config: RunConfig) -> LoadSummary | None:
+    """The closed loop with `validation.concurrency` streams, which is the one that is judged."""
     return speed(results).level(config.validation.concurrency)
 
 
@@ -115,6 +122,7 @@ def time_of(
 
 
 def output_rate(config: RunConfig, results: Results) -> Measured:
+    """Output tokens per second of the concurrent load, and what a reader should know of it."""
     load = concurrent_load(results, config)
     streams = f"{config.validation.concurrency} streams"
     if load is None:
@@ -130,6 +138,7 @@ def output_rate(config: RunConfig, results: Results) -> Measured:
 
 
 def output_roofline_share(config: RunConfig, results: Results) -> Measured:
+    """The output rate, with its interval, by the bound of this machine's roofline."""
     roofline, rate = validation(results).roofline, output_rate(config, results)
     if roofline is None:
         return Measured(None, detail="no roofline of this machine")
@@ -142,6 +151,7 @@ def output_roofline_share(config: RunConfig, results: Results) -> Measured:
 
 
 def goodput(config: RunConfig, results: Results) -> Measured:
+    """Goodput of the Poisson arrivals, with the objectives."""
     load = speed(results).poisson
     if load is None:
         return Measured(None, detail="no Poisson arrivals")
@@ -153,6 +163,8 @@ def goodput(config: RunConfig, results: Results) -> Measured:
 
 
 def stability_by(pick: Callable[[Stability], tuple[float | None, Interval | None]], detail: str = "") -> Take:
+    """Take a figure of the sustained load, with its interval; `detail` stands in place of the load's length."""
+
     def take(_config: RunConfig, results: Results) -> Measured:
         stability = validation(results).stability
         if stability is None:
@@ -165,6 +177,7 @@ def stability_by(pick: Callable[[Stability], tuple[float | None, Interval | None
 
 
 def failed_requests(_config: RunConfig, results: Results) -> Measured:
+    """Share of the sustained load's requests that failed."""
     stability = validation(results).stability
     requests = stability.requests if stability else 0
     detail = "; ".join([f"{requests} requests in the sustained load", *(stability.reasons[:1] if stability else ())])
@@ -172,11 +185,12 @@ def failed_requests(_config: RunConfig, results: Results) -> Measured:
 
 
 def _steps_ms(training: TrainingResult) -> list[float]:
-    """The first step pays for allocation and autotuning, once for all, and is left out."""
+    """Times of the steps without the first, which alone pays for allocation and autotuning; in milliseconds."""
     return [1000 * step_s for step_s in training.step_wall_s[1:] or training.step_wall_s]
 
 
 def step_time(_config: RunConfig, results: Results) -> Measured:
+    """Median time of an optimizer step, with its interval."""
     if results.training is None or not results.training.step_wall_s:
         return Measured(None, detail="median")
     steps_ms = _steps_ms(results.training)
@@ -184,12 +198,14 @@ def step_time(_config: RunConfig, results: Results) -> Measured:
 
 
 def step_time_p95(_config: RunConfig, results: Results) -> Measured:
+    """95th percentile of the time of an optimizer step."""
     if results.training is None or not results.training.step_wall_s:
         return UNMEASURED
     return Measured(float(np.percentile(_steps_ms(results.training), 95)))
 
 
 def flop_utilization(_config: RunConfig, results: Results) -> Measured:
+    """Operations per second of the training steps, by those of matrix products alone."""
     training = results.training
     peak = training.peak_flops_per_s if training else None
     if training is None or not peak:
@@ -199,6 +215,7 @@ def flop_utilization(_config: RunConfig, results: Results) -> Measured:
 
 
 def tokens_rate(_config: RunConfig, results: Results) -> Measured:
+    """Packed tokens per second of the training steps."""
     training = results.training
     rate = training.tokens / sum(training.step_wall_s) if training and training.step_wall_s else None
     return Measured(rate, detail="packed")
@@ -209,6 +226,7 @@ BUSY_GPU = "share of time with anything running"
 
 
 def busy_share(config: RunConfig, results: Results) -> Measured:
+    """Busy share of the GPUs that train, or of the first worker's cores."""
     training = results.training
     if config.training.use_gpu:
         detail = f"{BUSY_GPU}, mean of the {config.training.num_workers} workers' GPUs during the steps"
@@ -221,8 +239,10 @@ def busy_share(config: RunConfig, results: Results) -> Measured:
 
 
 def training_by(pick: Callable[[TrainingResult], float | None], detail: str) -> Take:
+    """Take a figure of the training stage."""
     return lambda _config, results: Measured(pick(results.training) if results.training else None, detail=detail)
 
 
 def speed_by(pick: Callable[[Speed], float | None], detail: str) -> Take:
+    """Take a figure of the endpoint's speed."""
     return lambda _config, results: Measured(pick(speed(results)), detail=detail)

@@ -19,13 +19,13 @@ Judgement = Literal["beyond noise", "within noise", "unknown"]
 Interval = tuple[float, float]
 
 MIN_COMMON_SHARE = 0.5
-"""Cases that both runs have decide a difference if they are at least so much of either; of fewer, all cases say more."""
+"""Least share of either run's cases that both must have for a paired difference. Below it, all cases say more than the pairs."""
 MEMORY_TOLERANCE = 0.02
-"""One machine's memory is told a little differently after a restart."""
+"""Relative difference below which two memory sizes are of one machine: the size varies a little from boot to boot."""
 _NOT_HARDWARE = ("system", "python")
 BFCL = "bfcl_"
 _SUFFIXES = ("_base", "_unseen_tools", "")
-"""Of a metric's name, and of the file with its cases."""
+"""Endings of a metric's name, which are those of the file with its cases."""
 _JUDGED: Mapping[str, Callable[[Facts], bool | None]] = {
     "accuracy": lambda case: case["outcome"] == "correct",
     "tool_compliance": lambda case: case["compliant"],
@@ -34,7 +34,7 @@ _JUDGED: Mapping[str, Callable[[Facts], bool | None]] = {
     "irrelevance": lambda case: None if case["expects_call"] else not case["made_call"],
     "missing_value": lambda case: case["outcome"] == "correct" if case.get("expects_question") else None,
 }
-"""What a case says for a share; None if it says nothing. Used only where it gives just the share that the report has."""
+"""Whether a case is right for a share; None if it does not count. Used only if it reproduces the share of the report."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Change:
     interval: Interval | None
     judgement: Judgement
     how: str
-    """What the interval is from, or why there is none."""
+    """Source of the interval, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Comparison:
     provenance: tuple[tuple[str, str, str], ...]
     """(what, in a, in b) of everything that differs: configuration, versions, commit, machine."""
     same_machine: bool
-    """If not, speed is not comparable."""
+    """Whether speed is comparable."""
 
 
 def compare(a: Path, b: Path) -> Comparison:
@@ -180,7 +180,7 @@ def _which(missing: Iterable[bool]) -> str:
 
 
 def _pairs(a: Metric, b: Metric, places: tuple[Path, Path]) -> list[tuple[bool, bool]] | None:
-    """What the two runs say of their common cases; None where the cases do not give the metric, or too few are common."""
+    """(right in a, right in b) of their common cases; None where the cases do not give the metric, or too few are common."""
     before, after = (_decisions(metric, place) for metric, place in zip((a, b), places, strict=True))
     common = [key for key in before if key in after]
     if not common or len(common) < MIN_COMMON_SHARE * max(len(before), len(after)):

@@ -1,4 +1,4 @@
-"""What the page shows beyond the report's figures, read from the files of a run directory. What is not there stays empty."""
+"""Content of the page beyond the report's figures, read from the files of a run directory. Missing files leave it empty."""
 
 import json
 from collections import Counter, defaultdict
@@ -18,14 +18,14 @@ from aria_ray.results import LoadSummary, ValidationResult
 
 STAGES = ("dataset", "training", "validation")
 USER_PREFIX = "own/"
-"""How `template_id` begins for rows that came from files of the user's own: the dataset's shares leave them out too."""
+"""Beginning of the `template_id` of rows from the user's files. They are in no share of the dataset."""
 
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Waits:
-    """How long the single requests of one level of the load took, in milliseconds, sorted."""
+    """Times of the single requests of one level of the load, in milliseconds, sorted."""
 
     concurrency: int
     ttft_ms: tuple[float, ...]
@@ -34,10 +34,10 @@ class Waits:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the plots and the list of failed cases are made from. An empty field is one that nothing was found for."""
+    """Data of the plots and of the list of failed cases. A field without data is empty."""
 
     steps: tuple[Facts, ...] = ()
-    """`log.jsonl`: one optimizer step each, in order; what was done again after a resume is there once."""
+    """Optimizer steps of `log.jsonl`, in order; a step that was repeated after a resume is there once."""
     evaluations: tuple[Facts, ...] = ()
     """Held-out evaluations, in order."""
     transitions: tuple[Facts, ...] = ()
@@ -49,14 +49,14 @@ class Evidence:
     validation: ValidationResult = field(default_factory=ValidationResult)
     """The result of the validation stage."""
     waits: tuple[Waits, ...] = ()
-    """One for each level of the closed-loop load that gave rates."""
+    """Times of each level of the closed-loop load that gave rates."""
     telemetry: Mapping[str, Facts] = field(default_factory=dict)
-    """By stage."""
+    """Samples of the machines, by stage."""
     num_cases: int = 0
     failed_cases: tuple[Facts, ...] = ()
-    """Of the held-out cases, those not answered right, the scenarios taking turns."""
+    """Held-out cases that were not answered right, one of each scenario in turn."""
     left_out: tuple[str, ...] = ()
-    """What was found and not used, and why."""
+    """Stages whose files were not used, and why."""
 
     @property
     def levels(self) -> tuple[LoadSummary, ...]:

@@ -18,20 +18,20 @@ from aria_ray.results import SHARES, Estimate, Gains, LoadSummary, Quality, Spee
 
 MAX_CASES = 30
 MAX_CHARACTERS = 1000
-"""Of one text of a case that is shown: thirty cases of long texts stay far below a megabyte."""
+"""Most characters shown of one text of a case: thirty cases of long texts stay far below a megabyte."""
 WORDS = {"met": "met", "not_met": "not met", "inconclusive": "inconclusive", "unmeasured": "unmeasured"}
 VERDICT_STATUS = {"production ready": "met", "conditional": "inconclusive", "needs work": "not_met", "not ready": "not_met"}
 
 
 @dataclass(frozen=True)
 class Plot:
-    """What the page says around a picture."""
+    """A picture, and the texts around it."""
 
     title: str
     draw: Callable[[Evidence], str | None]
     caption: str
     needs: str
-    """What would have to be there: said in the picture's place where it is not."""
+    """The data that is missing, told in the picture's place where it cannot be drawn."""
 
 
 PLOTS = (
@@ -137,7 +137,7 @@ def figure_text(value: float | None, unit: str = "") -> str:
 
 
 def target_text(metric: Metric) -> str:
-    """What a metric has to reach, as it was given."""
+    """A metric's target, with its side."""
     if metric.target is None:
         return ""
     side = "at most" if is_lower_better(metric.name) else "at least"
@@ -219,7 +219,7 @@ def _pairs(
 
 
 def _outcomes(evidence: Evidence) -> list[tuple[str, Mapping[str, int]]]:
-    """How the cases ended, by what was put through them."""
+    """Number of cases by how they ended, for each model that was asked."""
     result = evidence.validation
     titles = {
         "this model": result.quality,
@@ -230,7 +230,7 @@ def _outcomes(evidence: Evidence) -> list[tuple[str, Mapping[str, int]]]:
 
 
 def _loads(speed: Speed | None) -> list[tuple[str, LoadSummary]]:
-    """Every load that was measured, with a name."""
+    """Loads that were measured, each with a name."""
     if speed is None:
         return []
     loads = [(f"closed, {level.concurrency} streams", level) for level in speed.levels]

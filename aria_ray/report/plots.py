@@ -34,7 +34,7 @@ from aria_ray.report.svg import (
 
 SMALL = FONT_POINTS - 0.5
 MAX_SAMPLES = 120
-"""Of one line of telemetry: what it does from second to second is noise."""
+"""Most points of one line of telemetry: changes from second to second are noise."""
 
 
 def curriculum(evidence: Evidence) -> str | None:

@@ -36,7 +36,7 @@ WIDTH_IN = 4.8
 """345 points: on a phone 360 pixels wide a point is about a pixel, so type keeps its size."""
 FONT_POINTS = 10.5
 MAX_POINTS = 300
-"""Of one line: more are averaged in groups, since a picture 345 points wide shows no more."""
+"""Most points of one line: more are averaged in groups, since a picture 345 points wide shows no more."""
 MAX_LABEL = 24
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)))
 """Lines of one panel differ in their dashes too, for readers to whom colours look alike."""

@@ -34,6 +34,7 @@ from aria_ray.records import Endpoint
 from aria_ray.rocm.visibility import check_gpus_counted
 from aria_ray.serving.app import IMPORT_PATH, build_app, check_args, parse_args
 from aria_ray.serving.keys import check_reachable, read_keys
+from aria_ray.serving.patches import end_serve
 
 APP = "aria"
 POLL_S = 1.0
@@ -96,7 +97,7 @@ def serve_model(
     finally:
         report("taking the endpoint down")
         try:
-            serve.delete(APP) if running else serve.shutdown()
+            serve.delete(APP) if running else end_serve()
         except TimeoutError:  # `serve.delete` waits a minute
             report("answers are still in flight, they are cut off")
         finally:

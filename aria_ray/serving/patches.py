@@ -4,6 +4,7 @@ Every process of vLLM imports this module, by the entry point `vllm.general_plug
 imported only inside the functions that need them.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -72,3 +73,26 @@ def skip_download(**options: Any) -> Any:
     callback = CallbackBase(**options)
     callback.ctx.run_init_node = False
     return callback
+
+
+def end_serve(timeout_s: float = 30.0) -> None:
+    """`serve.shutdown`, without the line that Ray prints for it in the driver's terminal.
+
+    `serve.shutdown` waits for the task `graceful_shutdown` of the controller. At its end the controller kills itself, so the
+    task always fails, and Ray prints "Task ServeController.graceful_shutdown failed. There are infinite retries remaining".
+    Here the same task is asked for without retries, for which nothing is printed. The controller's name is not exported
+    (`ray.serve._private.constants`, seen with ray 2.60.0).
+    """
+    import ray
+    from ray import serve
+    from ray.exceptions import GetTimeoutError, RayActorError
+    from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+
+    try:
+        controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    except ValueError:  # no controller: Serve does not run
+        return
+    # Its death is the answer. A controller that does not end in time is left to `serve.shutdown`, which logs it.
+    with contextlib.suppress(RayActorError, GetTimeoutError):
+        ray.get(controller.graceful_shutdown.options(max_task_retries=0).remote(), timeout=timeout_s)
+    serve.shutdown()  # forgets the client of the controller that is gone

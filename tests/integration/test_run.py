@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pages import run_tree
 
 pytestmark = pytest.mark.integration
 
@@ -35,6 +36,7 @@ def finished(tmp_path_factory, free_port):
     out, port = tmp_path_factory.mktemp("run") / "out", free_port()
     done = aria("run", "smoke", "--out", out, f"serving.port={port}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "(raylet)" not in done.stdout + done.stderr, "the terminal shows a line of Ray's"
     return out, port, done.stdout
 
 
@@ -52,6 +54,13 @@ def test_a_run_leaves_what_it_promises(finished):
         assert json.loads((out / stage / "manifest.json").read_text())["stage"] == stage
         assert f"{stage}" in printed
     assert (out / "system_report.txt").read_text().strip() in printed
+
+
+def test_the_page_of_the_run_directory_shows_what_a_run_leaves(finished):
+    out, _, _ = finished
+    left = [*out.iterdir(), *(path for stage in ("dataset", "training", "validation") for path in (out / stage).iterdir())]
+    shown = {path for path, what in run_tree().items() if "(with " not in what}  # what this recipe leaves out
+    assert {f"{path.relative_to(out)}{'/' if path.is_dir() else ''}" for path in left} == shown
 
 
 def test_every_figure_is_measured_or_says_that_it_is_not(finished):

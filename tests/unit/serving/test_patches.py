@@ -57,6 +57,12 @@ def test_ray_skips_the_download_by_that_switch():
     assert (callback.ctx.run_init_node, callback.ctx.placement_group) == (False, "group")
 
 
+def test_the_controller_of_ray_serve_has_that_name_and_task():
+    check_there("serving", "ray", "ray.serve._private.constants", "SERVE_CONTROLLER_NAME")
+    check_there("serving", "ray", "ray.serve._private.constants", "SERVE_NAMESPACE")
+    check_there("serving", "ray", "ray.serve._private.controller", "ServeController.graceful_shutdown")
+
+
 def test_ray_finds_it_by_the_path_in_the_config():
     from ray.llm._internal.common.utils.import_utils import load_class
 

@@ -80,19 +80,18 @@ def end_serve(timeout_s: float = 30.0) -> None:
 
     `serve.shutdown` waits for the task `graceful_shutdown` of the controller. At its end the controller kills itself, so the
     task always fails, and Ray prints "Task ServeController.graceful_shutdown failed. There are infinite retries remaining".
-    Here the same task is asked for without retries, for which nothing is printed. The controller's name is not exported
-    (`ray.serve._private.constants`, seen with ray 2.60.0).
+    Here the same task is asked for without retries, for which nothing is printed. The controller's handle is private:
+    `_controller` of the client that `ray.serve.context._get_global_client` returns (seen with ray 2.60.0).
     """
     import ray
     from ray import serve
     from ray.exceptions import GetTimeoutError, RayActorError
-    from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+    from ray.serve.context import _get_global_client
 
-    try:
-        controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
-    except ValueError:  # no controller: Serve does not run
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client is None:  # Serve does not run
         return
     # Its death is the answer. A controller that does not end in time is left to `serve.shutdown`, which logs it.
     with contextlib.suppress(RayActorError, GetTimeoutError):
-        ray.get(controller.graceful_shutdown.options(max_task_retries=0).remote(), timeout=timeout_s)
+        ray.get(client._controller.graceful_shutdown.options(max_task_retries=0).remote(), timeout=timeout_s)
     serve.shutdown()  # forgets the client of the controller that is gone

@@ -4,6 +4,7 @@ vLLM is imported in processes of its own.
 """
 
 import asyncio
+import inspect
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from private_parts import check_there
+from ray.serve._private.client import ServeControllerClient
 
 from aria_ray.errors import ServingError
 from aria_ray.serving.app import llm_config, parse_args
@@ -57,9 +59,9 @@ def test_ray_skips_the_download_by_that_switch():
     assert (callback.ctx.run_init_node, callback.ctx.placement_group) == (False, "group")
 
 
-def test_the_controller_of_ray_serve_has_that_name_and_task():
-    check_there("serving", "ray", "ray.serve._private.constants", "SERVE_CONTROLLER_NAME")
-    check_there("serving", "ray", "ray.serve._private.constants", "SERVE_NAMESPACE")
+def test_the_client_of_ray_serve_has_its_controller_and_that_task():
+    check_there("serving", "ray", "ray.serve.context", "_get_global_client")
+    assert "self._controller.graceful_shutdown.remote" in inspect.getsource(ServeControllerClient.shutdown)
     check_there("serving", "ray", "ray.serve._private.controller", "ServeController.graceful_shutdown")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from fake_endpoint import CALL, Behaviour, fake_endpoint
 from pages import code_blocks, inline_code
 
 from aria_ray.cli import app
@@ -94,9 +95,17 @@ def test_the_commands_table_of_the_readme_has_every_command():
         assert f"`aria {name}" in readme, f"README's table has no aria {name}"
 
 
-def test_the_python_example_of_the_readme_is_python():
-    (example,) = code_blocks(ROOT / "README.md", "python")
-    ast.parse(example)
+def test_the_client_of_the_readme_gets_the_thought_and_the_call(capsys):
+    call = {"role": "assistant", "reasoning": "a percentage", "tool_calls": [{"id": "1", "type": "function", "function": CALL}]}
+    (client,) = code_blocks(ROOT / "README.md", "python")
+    received = []
+    with fake_endpoint(Behaviour(message=lambda _body: call), received) as endpoint:
+        exec(client.replace("http://127.0.0.1:8000/v1", endpoint.base_url), {})
+    (request,) = received
+    assert schema_problem({"percent": 15, "value": 80}, request["tools"][0]) is None
+    printed = capsys.readouterr().out
+    assert "a percentage" in printed
+    assert CALL["arguments"] in printed
 
 
 def test_the_diagram_of_imports_is_that_of_the_architecture_test():

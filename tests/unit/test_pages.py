@@ -12,6 +12,7 @@ from pages import code_blocks, inline_code
 
 from aria_ray.cli import app
 from aria_ray.config import RunConfig, load_config
+from aria_ray.tools import schema_problem
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -1,6 +1,7 @@
 """What README and docs/ say of commands, settings, paths, modules and imports is so."""
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_the_client_of_the_readme_gets_the_thought_and_the_call(capsys):
     with fake_endpoint(Behaviour(message=lambda _body: call), received) as endpoint:
         exec(client.replace("http://127.0.0.1:8000/v1", endpoint.base_url), {})
     (request,) = received
-    assert schema_problem({"percent": 15, "value": 80}, request["tools"][0]) is None
+    assert schema_problem(request["tools"][0], json.loads(CALL["arguments"])) is None
     printed = capsys.readouterr().out
     assert "a percentage" in printed
     assert CALL["arguments"] in printed

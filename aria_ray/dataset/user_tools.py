@@ -188,6 +188,7 @@ def _intents(name: str, tool: ListedTool, alone: bool) -> Iterator[Fields]:
     known = {key: slot for key, slot in slots.items() if slot is not None}
     title = str(function["name"]).replace("_", " ")
     base = {"ask": title, "answer": "The result is {result}."}
+    # Names of intents are parts of row ids and of seeds: another word than "own" would change the datasets of user's tools.
     for suffix, names in (("", required), ("_more", list(known))):
         if suffix and len(names) == len(required):
             continue

@@ -86,7 +86,7 @@ def test_a_directory_that_is_written_whole_replaces_the_old_one(tmp_path):
         (temporary / "inner").mkdir()
         (temporary / "inner" / "file").write_text("new")
         assert (path / "old").is_dir()
-    assert [str(found.relative_to(tmp_path)) for found in sorted(tmp_path.rglob("*"))] == [
+    assert [str(entry.relative_to(tmp_path)) for entry in sorted(tmp_path.rglob("*"))] == [
         "folder",
         "folder/inner",
         "folder/inner/file",
@@ -100,7 +100,7 @@ def test_a_directory_whose_writing_fails_leaves_the_old_one(tmp_path):
     (path / "file").write_text("old")
     with pytest.raises(UnicodeEncodeError), artifacts.atomic_dir(path) as temporary:
         (temporary / "file").write_text("half \ud800")
-    assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
     assert (path / "file").read_text() == "old"
 
 

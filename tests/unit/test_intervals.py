@@ -31,8 +31,8 @@ def test_median_interval(count, low, high):
 
 def covered(draw, interval, truth, repeats=400):
     """How often the interval of a fresh sample holds the truth."""
-    found = [interval(draw(random.Random(seed))) for seed in range(repeats)]
-    return statistics.mean(low <= truth <= high for low, high in found)
+    intervals = [interval(draw(random.Random(seed))) for seed in range(repeats)]
+    return statistics.mean(low <= truth <= high for low, high in intervals)
 
 
 def test_the_paired_interval_holds_the_truth_nineteen_times_in_twenty():

@@ -32,9 +32,9 @@ def template(phrasing):
 def say(row_maker, template_id, kind, seed):
     """The values of a template and what the user says, drawn anew for each seed."""
     rng = random.Random(seed)
-    found = row_maker.library.template(template_id)
-    values = draw_values(found.intent.slots, found.intent.pairs, row_maker.library.words, rng)
-    return values, wording(found, values, kind, row_maker.library.frames, rng)
+    base_template = row_maker.library.template(template_id)
+    values = draw_values(base_template.intent.slots, base_template.intent.pairs, row_maker.library.words, rng)
+    return values, wording(base_template, values, kind, row_maker.library.frames, rng)
 
 
 def reworded(phrasing, synonyms, values=None, seed=0):
@@ -89,10 +89,10 @@ def test_same_seed_same_text(row_maker, kind):
 
 def test_the_plain_row_comes_first_and_every_kind_once(row_maker):
     template = row_maker.library.template("end_time/1/please")
-    found = augmentations(template, 7, KINDS, row_maker.library.frames)
-    assert found[0] == ("none", 0)
-    assert Counter(found) == Counter((kind, 0) for kind in ALL)
-    order = [kind for kind, _ in found[1:]]
+    chosen = augmentations(template, 7, KINDS, row_maker.library.frames)
+    assert chosen[0] == ("none", 0)
+    assert Counter(chosen) == Counter((kind, 0) for kind in ALL)
+    order = [kind for kind, _ in chosen[1:]]
     start = KINDS.index(order[0])
     assert order == [*KINDS[start:], *KINDS[:start]]
 
@@ -100,16 +100,16 @@ def test_the_plain_row_comes_first_and_every_kind_once(row_maker):
 def test_kinds_come_as_often_as_each_other(row_maker):
     kinds = ("context", "noise", "tool_list", "masking")
     families = list(row_maker.library.families())[:1200]
-    found = Counter(augmentations(family, 2, kinds, row_maker.library.frames)[1][0] for family in families)
-    assert set(found) == set(kinds)
-    assert all(240 < count < 360 for count in found.values())
+    counts = Counter(augmentations(family, 2, kinds, row_maker.library.frames)[1][0] for family in families)
+    assert set(counts) == set(kinds)
+    assert all(240 < count < 360 for count in counts.values())
 
 
 def test_after_every_kind_they_come_again(row_maker):
     template, frames = row_maker.library.template("end_time/1/please"), row_maker.library.frames
-    found = augmentations(template, 15, KINDS, frames)
-    assert found[7:14] == [(kind, 1) for kind, _ in found[:7]]
-    assert found[14] == ("none", 2)
+    chosen = augmentations(template, 15, KINDS, frames)
+    assert chosen[7:14] == [(kind, 1) for kind, _ in chosen[:7]]
+    assert chosen[14] == ("none", 2)
     assert augmentations(template, 3, (), frames) == [("none", 0), ("none", 1), ("none", 2)]
 
 
@@ -124,8 +124,8 @@ def test_after_every_kind_they_come_again(row_maker):
 )
 def test_kinds_that_change_nothing_are_left_out(phrasing, kinds):
     frames = FRAMES.model_copy(update={"synonyms": {"tell me": ("say",)}})
-    found = augmentations(template(phrasing), len(kinds), ("paraphrase", "formats"), frames)
-    assert sorted(kind for kind, _ in found) == sorted(kinds)
+    chosen = augmentations(template(phrasing), len(kinds), ("paraphrase", "formats"), frames)
+    assert sorted(kind for kind, _ in chosen) == sorted(kinds)
 
 
 @pytest.mark.parametrize("template_id", SENTENCES)

@@ -104,7 +104,7 @@ def test_every_domain_has_requests_of_every_outcome(row_maker, simulated):
         if intent.domain:
             outcomes.setdefault(intent.domain, set()).add(intent.error or intent.scenario)
     assert set(outcomes) == {tool.domain for tool in simulated.values()}
-    assert all(found == {"hit", "multi", "failed", "missing", "unavailable"} for found in outcomes.values())
+    assert all(of_entity == {"hit", "multi", "failed", "missing", "unavailable"} for of_entity in outcomes.values())
 
 
 def test_errors_are_of_their_category(row_maker):
@@ -238,12 +238,12 @@ def test_tools_know_the_states_of_their_entity(simulated):
     [("Can you ", {None, "missing", "unavailable"}), ("Show me ", {None, "unavailable"}), ("Get rid of ", {None, "failed"})],
 )
 def test_no_way_of_asking_gives_the_outcome_away(row_maker, start, outcomes):
-    found = {
+    sentences = {
         intent.error
         for _, intent in row_maker.library.intents
         if intent.domain and any(phrasing.startswith(start) for phrasing in intent.phrasings)
     }
-    assert found >= outcomes
+    assert sentences >= outcomes
 
 
 def test_dealing_loses_no_sentence(row_maker):

@@ -44,9 +44,9 @@ def test_a_right_row_has_no_problem(row_maker, template_id):
 
 def test_an_argument_of_the_wrong_type(row):
     call_with(row, percent="ten")
-    found = verify(row)
-    assert "percent_of: percent: 'ten' is not of type 'number'" in found
-    assert any(problem.startswith("percent_of gives 'error: percent: ") for problem in found)
+    problems = verify(row)
+    assert "percent_of: percent: 'ten' is not of type 'number'" in problems
+    assert any(problem.startswith("percent_of gives 'error: percent: ") for problem in problems)
 
 
 def test_an_argument_of_the_wrong_type_for_a_simulated_tool(booking):
@@ -187,9 +187,9 @@ def _without_escapes(monkeypatch):
 @pytest.mark.parametrize("text", ["<think>", "</think>", "<tool_call>"])
 def test_a_turn_that_the_parsers_do_not_give_back(row, text):
     row["messages"][-1]["content"] += f" {text}"
-    found = verify(row)
-    assert [problem.split(",")[0] for problem in found] == ["whole", "streamed"]
-    assert all("the parsers read" in problem for problem in found)
+    problems = verify(row)
+    assert [problem.split(",")[0] for problem in problems] == ["whole", "streamed"]
+    assert all("the parsers read" in problem for problem in problems)
 
 
 def test_every_defect_is_named(row):

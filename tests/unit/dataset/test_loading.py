@@ -32,10 +32,10 @@ def write(folder: Path, math: str = INTENT, frames: str = FRAMES) -> Path:
 
 
 def test_own_folder_loads(tmp_path):
-    found = load_templates(write(tmp_path))
-    assert [template.id for template in found.families()] == ["halve/1/plain", "halve/2/plain"]
-    assert found.template("halve/2/plain").phrasing == "What is half of {a}?"
-    assert set(found.tools) == set(TOOLS)
+    loaded = load_templates(write(tmp_path))
+    assert [template.id for template in loaded.families()] == ["halve/1/plain", "halve/2/plain"]
+    assert loaded.template("halve/2/plain").phrasing == "What is half of {a}?"
+    assert set(loaded.tools) == set(TOOLS)
 
 
 @pytest.mark.parametrize(

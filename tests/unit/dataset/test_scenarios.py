@@ -11,49 +11,56 @@ UNKNOWN = next(text for number in range(1111, 1200) if not reference_exists(text
 
 
 def talk(row_maker, name, values):
-    """The conversation of an intent over a box that fits, with these values."""
+    """The conversation of an intent over a tool list that fits, with these values."""
     _, intent = row_maker.library._by_name[name]
     listing = row_maker.tool_lists.choose(intent, "plain", random.Random(0))
     return intent, converse(intent, values, "Question?", listing)
 
 
 def test_a_hit_calls_runs_and_answers(row_maker):
-    _, found = talk(row_maker, "divide", {"a": 10, "b": 4})
-    user, call, result, answer = found.messages
+    _, conversation = talk(row_maker, "divide", {"a": 10, "b": 4})
+    user, call, result, answer = conversation.messages
     assert user == {"role": "user", "content": "Question?"}
     assert message_calls(call)[0].arguments == {"a": 10, "b": 4}
     assert result == {"role": "tool", "tool_call_id": "call_0", "content": "2.5"}
     assert answer["content"] == "10 divided by 4 is 2.5."
     assert answer["reasoning_content"] == "ask: division; function: none; reason: result is ready"
-    assert found.answer_contains == ("2.5",)
-    assert not found.failed
+    assert conversation.answer_contains == ("2.5",)
+    assert not conversation.failed
 
 
 def test_parallel_calls_are_one_turn(row_maker):
-    _, found = talk(row_maker, "check_flight_twice", {"id": KNOWN, "other_id": OTHER})
-    assert [message["role"] for message in found.messages] == ["user", "assistant", "tool", "tool", "assistant"]
-    assert [message["tool_call_id"] for message in found.messages[2:4]] == ["call_0", "call_1"]
-    results = [message["content"] for message in found.messages[2:4]]
-    assert found.messages[-1]["content"] == f"{KNOWN} is {results[0]} and {OTHER} is {results[1]}."
-    assert found.answer_contains == tuple(results)
+    _, conversation = talk(row_maker, "check_flight_twice", {"id": KNOWN, "other_id": OTHER})
+    assert [message["role"] for message in conversation.messages] == ["user", "assistant", "tool", "tool", "assistant"]
+    assert [message["tool_call_id"] for message in conversation.messages[2:4]] == ["call_0", "call_1"]
+    results = [message["content"] for message in conversation.messages[2:4]]
+    assert conversation.messages[-1]["content"] == f"{KNOWN} is {results[0]} and {OTHER} is {results[1]}."
+    assert conversation.answer_contains == tuple(results)
 
 
 def test_a_later_round_takes_earlier_results(row_maker):
-    _, found = talk(row_maker, "find_and_check_flight", {"passenger": "Ana"})
-    assert [message["role"] for message in found.messages] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
-    (then,) = message_calls(found.messages[3])
-    assert then.arguments == {"flight_id": found.messages[2]["content"]}
-    assert found.messages[4]["tool_call_id"] == "call_1"
-    assert found.answer_contains == (found.messages[4]["content"],)
+    _, conversation = talk(row_maker, "find_and_check_flight", {"passenger": "Ana"})
+    assert [message["role"] for message in conversation.messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+    (then,) = message_calls(conversation.messages[3])
+    assert then.arguments == {"flight_id": conversation.messages[2]["content"]}
+    assert conversation.messages[4]["tool_call_id"] == "call_1"
+    assert conversation.answer_contains == (conversation.messages[4]["content"],)
 
 
 def test_a_failing_call_is_said_without_its_prefix(row_maker):
-    _, found = talk(row_maker, "check_flight_unknown", {"id": UNKNOWN})
-    assert found.failed
-    assert found.messages[2]["content"] == f"error: there is no {UNKNOWN}"
-    assert found.messages[-1]["content"] == f"I cannot do that for the flight: there is no {UNKNOWN}."
-    assert found.messages[-1]["reasoning_content"].endswith("; function: none; reason: the tool failed")
-    assert found.answer_contains == (f"there is no {UNKNOWN}",)
+    _, conversation = talk(row_maker, "check_flight_unknown", {"id": UNKNOWN})
+    assert conversation.failed
+    assert conversation.messages[2]["content"] == f"error: there is no {UNKNOWN}"
+    assert conversation.messages[-1]["content"] == f"I cannot do that for the flight: there is no {UNKNOWN}."
+    assert conversation.messages[-1]["reasoning_content"].endswith("; function: none; reason: the tool failed")
+    assert conversation.answer_contains == (f"there is no {UNKNOWN}",)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +74,9 @@ def test_a_failing_call_is_said_without_its_prefix(row_maker):
 def test_why_nothing_is_called(row_maker, name, reason):
     _, intent = row_maker.library._by_name[name]
     values = dict.fromkeys(intent.slot_names, "x")
-    _, found = talk(row_maker, name, values)
-    assert len(found.messages) == 2
-    assert found.messages[-1]["reasoning_content"].endswith(f"; function: none; reason: {reason}")
+    _, conversation = talk(row_maker, name, values)
+    assert len(conversation.messages) == 2
+    assert conversation.messages[-1]["reasoning_content"].endswith(f"; function: none; reason: {reason}")
 
 
 @pytest.mark.parametrize(

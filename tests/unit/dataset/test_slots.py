@@ -42,21 +42,21 @@ def test_values_of_a_kind(options, wanted):
     ],
 )
 def test_lists_have_different_entries(options):
-    found = drawn(**options)
-    assert {len(value) for value in found} == set(range(options["count"][0], options["count"][1] + 1))
-    assert all(len(set(value)) == len(value) for value in found)
+    values = drawn(**options)
+    assert {len(value) for value in values} == set(range(options["count"][0], options["count"][1] + 1))
+    assert all(len(set(value)) == len(value) for value in values)
 
 
 def test_times_are_on_five_minutes():
-    found = drawn(time=(8, 10), seeds=200)
-    assert all(re.fullmatch(r"(08|09):[0-5][05]|10:00", value) for value in found)
-    assert {value[:2] for value in found} == {"08", "09", "10"}
+    values = drawn(time=(8, 10), seeds=200)
+    assert all(re.fullmatch(r"(08|09):[0-5][05]|10:00", value) for value in values)
+    assert {value[:2] for value in values} == {"08", "09", "10"}
 
 
 def test_a_pattern_does_not_begin_with_zero():
-    found = drawn(pattern="FL-##0#", seeds=200)
-    assert all(re.fullmatch(r"FL-[1-9][0-9]0[0-9]", value) for value in found)
-    assert {value[4] for value in found} == {value[6] for value in found} == set("0123456789")
+    values = drawn(pattern="FL-##0#", seeds=200)
+    assert all(re.fullmatch(r"FL-[1-9][0-9]0[0-9]", value) for value in values)
+    assert {value[4] for value in values} == {value[6] for value in values} == set("0123456789")
 
 
 def test_references_are_known_or_not():
@@ -85,8 +85,8 @@ def test_slots_may_depend_on_earlier_ones():
 
 def test_pairs_vary_together():
     pairs = Pairs(columns=("country", "capital"), rows=(("Italy", "Rome"), ("Norway", "Oslo")))
-    found = {tuple(draw_values({}, pairs, {}, random.Random(seed)).items()) for seed in range(20)}
-    assert found == {
+    values = {tuple(draw_values({}, pairs, {}, random.Random(seed)).items()) for seed in range(20)}
+    assert values == {
         (("country", "Italy"), ("capital", "Rome")),
         (("country", "Norway"), ("capital", "Oslo")),
     }

@@ -43,10 +43,10 @@ def test_rules_of_an_intent(changes, rule):
 
 
 def test_needed_tools_are_those_called_and_listed_once():
-    found = intent(scenario="multi", steps=[[CALL, CALL], [{"tool": "average"}]], listed=("median", "divide"))
-    assert found.tools == ("divide", "average")
-    assert found.needed_tools == ("divide", "average", "median")
-    assert found.num_calls == 3
+    multi = intent(scenario="multi", steps=[[CALL, CALL], [{"tool": "average"}]], listed=("median", "divide"))
+    assert multi.tools == ("divide", "average")
+    assert multi.needed_tools == ("divide", "average", "median")
+    assert multi.num_calls == 3
 
 
 def test_what_is_held_out():

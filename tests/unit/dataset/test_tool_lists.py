@@ -14,13 +14,13 @@ VARIANTS = ("plain", "extended", "masked")
 
 
 @pytest.fixture(scope="module")
-def boxes(row_maker):
+def tool_lists(row_maker):
     """Every tool list, and whether it contains held-out tools."""
-    return [(box, unseen) for (_, unseen), found in row_maker.tool_lists._lists.items() for box in found]
+    return [(tool_list, unseen) for (_, unseen), lists in row_maker.tool_lists._lists.items() for tool_list in lists]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_intent_finds_a_box_with_what_it_needs_alone(row_maker, variant):
+def test_every_intent_has_a_list_with_what_it_needs_alone(row_maker, variant):
     rng = random.Random(variant)
     for _, intent in row_maker.library.intents:
         listed = set(row_maker.tool_lists.choose(intent, variant, rng).real_names)
@@ -30,72 +30,72 @@ def test_every_intent_finds_a_box_with_what_it_needs_alone(row_maker, variant):
             assert not [name for name in listed if row_maker.library.tools[name].is_unseen], intent.name
 
 
-def test_held_out_tools_are_in_unseen_boxes_alone(row_maker, boxes):
-    for box, unseen in boxes:
-        held_out = [name for name in box if row_maker.library.tools[name].is_unseen]
-        assert bool(held_out) == unseen, box
-    listed = {name for box, unseen in boxes if unseen for name in box}
+def test_held_out_tools_are_in_unseen_lists_alone(row_maker, tool_lists):
+    for tool_list, unseen in tool_lists:
+        held_out = [name for name in tool_list if row_maker.library.tools[name].is_unseen]
+        assert bool(held_out) == unseen, tool_list
+    listed = {name for tool_list, unseen in tool_lists if unseen for name in tool_list}
     assert listed >= set(UNSEEN_TOOLS)
     assert {row_maker.library.tools[name].domain for name in listed} == {"", *UNSEEN_DOMAINS}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_variant_of_a_seen_box_lists_a_held_out_tool(row_maker, boxes, variant):
-    for box in (box for box, unseen in boxes if not unseen):
-        names = row_maker.tool_lists.listing(box, variant).real_names
+def test_no_variant_of_a_list_for_training_has_a_held_out_tool(row_maker, tool_lists, variant):
+    for tool_list in (tool_list for tool_list, unseen in tool_lists if not unseen):
+        names = row_maker.tool_lists.listing(tool_list, variant).real_names
         assert not [name for name in names if row_maker.library.tools[name].is_unseen]
 
 
-def test_each_tool_is_in_enough_boxes(row_maker, boxes):
+def test_each_tool_is_in_enough_lists(row_maker, tool_lists):
     for name, tool in row_maker.library.tools.items():
-        assert sum(name in box for box, unseen in boxes if unseen == tool.is_unseen) >= LISTS_PER_TOOL, name
+        assert sum(name in tool_list for tool_list, unseen in tool_lists if unseen == tool.is_unseen) >= LISTS_PER_TOOL, name
 
 
-def test_boxes_are_of_one_domain_without_repeats(row_maker, boxes):
-    for box, _ in boxes:
-        assert 3 <= len(box) <= 5
-        assert len(set(box)) == len(box)
-        assert len({row_maker.library.tools[name].domain for name in box}) == 1
+def test_lists_are_of_one_domain_without_repeats(row_maker, tool_lists):
+    for tool_list, _ in tool_lists:
+        assert 3 <= len(tool_list) <= 5
+        assert len(set(tool_list)) == len(tool_list)
+        assert len({row_maker.library.tools[name].domain for name in tool_list}) == 1
 
 
-def test_a_plain_list_is_the_box(row_maker, boxes):
-    for box, _ in boxes:
-        listing = row_maker.tool_lists.listing(box, "plain")
-        assert listing.real_names == box
-        assert list(listing.definitions) == [row_maker.library.tools[name].definition for name in box]
+def test_a_plain_listing_is_the_tool_list(row_maker, tool_lists):
+    for tool_list, _ in tool_lists:
+        listing = row_maker.tool_lists.listing(tool_list, "plain")
+        assert listing.real_names == tool_list
+        assert list(listing.definitions) == [row_maker.library.tools[name].definition for name in tool_list]
 
 
-def test_an_extended_list_has_a_look_alike_and_a_stranger(row_maker, boxes):
+def test_an_extended_list_has_a_look_alike_and_a_stranger(row_maker, tool_lists):
     tools = row_maker.library.tools
     orders = 0
-    for box, _ in boxes:
-        names = row_maker.tool_lists.listing(box, "extended").real_names
-        more = [name for name in names if name not in box]
-        assert set(box) <= set(names)
-        assert len(names) == len(set(names)) == len(box) + 2
-        domain = tools[box[0]].domain
+    for tool_list, _ in tool_lists:
+        names = row_maker.tool_lists.listing(tool_list, "extended").real_names
+        more = [name for name in names if name not in tool_list]
+        assert set(tool_list) <= set(names)
+        assert len(names) == len(set(names)) == len(tool_list) + 2
+        domain = tools[tool_list[0]].domain
         if domain not in UNSEEN_DOMAINS:
             assert any(tools[name].domain == domain for name in more)
-        orders += tuple(name for name in names if name in box) != box
-    assert orders > len(boxes) / 2
+        orders += tuple(name for name in names if name in tool_list) != tool_list
+    assert orders > len(tool_lists) / 2
 
 
-def test_a_look_alike_has_a_name_like_one_of_the_box(row_maker):
-    box = ("book_flight", "cancel_flight", "check_flight")
+def test_a_look_alike_has_a_name_like_one_of_the_list(row_maker):
+    tool_list = ("book_flight", "cancel_flight", "check_flight")
     (like,) = [
         name
-        for name in row_maker.tool_lists.listing(box, "extended").real_names
-        if name not in box and row_maker.library.tools[name].domain == "travel"
+        for name in row_maker.tool_lists.listing(tool_list, "extended").real_names
+        if name not in tool_list and row_maker.library.tools[name].domain == "travel"
     ]
     assert "flight" in like
 
 
-def test_a_masked_list_hides_names_and_keeps_descriptions(row_maker, boxes):
-    for box, _ in boxes:
-        listing = row_maker.tool_lists.listing(box, "masked")
+def test_a_masked_list_hides_names_and_keeps_descriptions(row_maker, tool_lists):
+    for tool_list, _ in tool_lists:
+        listing = row_maker.tool_lists.listing(tool_list, "masked")
         names = [tool["function"]["name"] for tool in listing.definitions]
-        assert len(set(names)) == len(box)
-        for name, real, tool in zip(names, box, listing.definitions, strict=True):
+        assert len(set(names)) == len(tool_list)
+        for name, real, tool in zip(names, tool_list, listing.definitions, strict=True):
             function, plain = tool["function"], row_maker.library.tools[real].definition["function"]
             assert name.startswith("tool_")
             assert function["description"] == plain["description"]
@@ -112,8 +112,8 @@ def test_a_call_under_listed_names_runs_the_real_tool(row_maker, variant):
         (("divide", "multiply", "power"), Call("divide", {"b": 4, "a": 10}), "2.5"),
         (("cancel_flight", "check_flight", "book_flight"), Call("cancel_flight", {"flight_id": KNOWN}), "cancelled"),
     )
-    for box, call, text in calls:
-        listing = row_maker.tool_lists.listing(box, variant)
+    for tool_list, call, text in calls:
+        listing = row_maker.tool_lists.listing(tool_list, variant)
         listed = listing.listed(call)
         assert (listed.name == call.name) == (variant != "masked")
         assert execute_listed(listing.definitions, listing.tool_names, listed).text == text
@@ -134,7 +134,7 @@ def test_a_list_says_domain_and_backend_of_catalogue_tools(row_maker):
     assert "backend" not in json.loads(row_maker.tool_lists.listing(("divide",), "plain").tool_names)["divide"]
 
 
-def test_an_intent_that_no_box_fits_is_an_error(row_maker):
+def test_an_intent_that_no_list_fits_is_an_error(row_maker):
     _, intent = row_maker.library._by_name["divide"]
     asked = intent.model_copy(update={"without": ("divide",)})
     with pytest.raises(DataError, match="no tool list has divide without divide for the intent divide; shorten"):
@@ -155,5 +155,5 @@ def test_lists_do_not_depend_on_the_order_of_asking(row_maker):
 
     other = ToolLists(row_maker.library)
     assert other._lists == row_maker.tool_lists._lists
-    box = other._lists["travel", False][3]
-    assert other.listing(box, "extended") == row_maker.tool_lists.listing(box, "extended")
+    tool_list = other._lists["travel", False][3]
+    assert other.listing(tool_list, "extended") == row_maker.tool_lists.listing(tool_list, "extended")

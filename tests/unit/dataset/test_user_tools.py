@@ -150,7 +150,7 @@ def test_rows_are_right(user_maker, kind):
     extended = kind == "tool_list"  # which may add back the one that must not be there, so few are the tools
     chosen = [family for family in families(user_maker) if not (extended and family.intent.error == "unavailable")]
     rows = [user_maker.row(family.id, kind, 0, 0) for family in chosen]
-    assert {row["id"]: found for row in rows if (found := verify(row))} == {}
+    assert {row["id"]: problems for row in rows if (problems := verify(row))} == {}
     assert len(rows) > (25 if extended else 40)
 
 
@@ -200,7 +200,7 @@ def test_two_tools_are_enough(tmp_path):
     tools = [definition({"n": {"type": "integer"}}, name=name) for name in ("one", "other")]
     user_maker = RowMaker(read_library((write_json(tmp_path, tools),)))
     rows = [user_maker.row(family.id, kind, 0, 0) for family in families(user_maker) for kind in ("none", "masking")]
-    assert {row["id"]: found for row in rows if (found := verify(row))} == {}
+    assert {row["id"]: problems for row in rows if (problems := verify(row))} == {}
     assert "unavailable" in {family.intent.error for family in families(user_maker)}
 
 
@@ -208,8 +208,8 @@ def test_fewer_intents_leave_all_of_the_users(tmp_path):
     user_maker = RowMaker(
         read_library((write_json(tmp_path, [definition({"n": {"type": "integer"}}, name=name) for name in "ab"]),))
     )
-    found = choose_templates(user_maker.library, 300, 0.7, 0, num_intents=25)
-    assert {family.intent.name for family in families(user_maker)} <= {template.intent.name for template in found}
+    chosen = choose_templates(user_maker.library, 300, 0.7, 0, num_intents=25)
+    assert {family.intent.name for family in families(user_maker)} <= {template.intent.name for template in chosen}
 
 
 def test_a_tool_alone_is_never_missing_from_its_list(tmp_path):
@@ -219,7 +219,7 @@ def test_a_tool_alone_is_never_missing_from_its_list(tmp_path):
     rows = [
         user_maker.row(family.id, kind, 0, 0) for family in families(user_maker) for kind in ("none", "tool_list", "masking")
     ]
-    assert {row["id"]: found for row in rows if (found := verify(row))} == {}
+    assert {row["id"]: problems for row in rows if (problems := verify(row))} == {}
     assert {row["scenario"] for row in rows} == {"hit", "error"}
 
 

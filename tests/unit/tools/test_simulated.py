@@ -51,9 +51,9 @@ def test_canonical_arguments_do_not_depend_on_their_order():
 
 
 def test_new_references_exist():
-    found = answers(kind="reference", prefix="HR")
-    assert all(re.fullmatch(r"HR-[1-9]\d{3}", text) and reference_exists(text) for text in found)
-    assert len(set(found)) > 400
+    texts = answers(kind="reference", prefix="HR")
+    assert all(re.fullmatch(r"HR-[1-9]\d{3}", text) and reference_exists(text) for text in texts)
+    assert len(set(texts)) > 400
 
 
 def test_three_of_four_references_exist_whatever_their_last_digit():
@@ -67,23 +67,23 @@ def test_states_are_the_declared_ones():
 
 
 def test_found_says_how_many_and_the_first():
-    found = answers(kind="found", prefix="HR")
-    assert all(re.fullmatch(r"[1-9], first HR-[1-9]\d{3}", text) for text in found)
-    assert len({text[0] for text in found}) == 9
+    texts = answers(kind="found", prefix="HR")
+    assert all(re.fullmatch(r"[1-9], first HR-[1-9]\d{3}", text) for text in texts)
+    assert len({text[0] for text in texts}) == 9
 
 
 def test_listed_gives_up_to_three_references():
-    found = [text.split(", ") for text in answers(kind="listed", prefix="HR")]
-    assert {len(references) for references in found} == {1, 2, 3}
-    assert all(reference_exists(reference) for references in found for reference in references)
-    assert sum(len(set(references)) == len(references) for references in found) > 490
+    lists = [text.split(", ") for text in answers(kind="listed", prefix="HR")]
+    assert {len(references) for references in lists} == {1, 2, 3}
+    assert all(reference_exists(reference) for references in lists for reference in references)
+    assert sum(len(set(references)) == len(references) for references in lists) > 490
 
 
 def test_no_more_is_found_or_listed_than_the_limit():
     calls = [{"n": number, "limit": limit} for number in range(50) for limit in range(1, 10)]
     for arguments in calls:
-        found = simulate(Backend(kind="found", prefix="HR"), "search", arguments)
-        assert 1 <= int(found[0]) <= arguments["limit"]
+        text = simulate(Backend(kind="found", prefix="HR"), "search", arguments)
+        assert 1 <= int(text[0]) <= arguments["limit"]
         listed = simulate(Backend(kind="listed", prefix="HR"), "list", arguments)
         assert 1 <= len(listed.split(", ")) <= min(3, arguments["limit"])
 

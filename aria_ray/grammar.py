@@ -119,15 +119,23 @@ def message_calls(message: Mapping[str, Any]) -> tuple[Call, ...]:
     """The calls of an assistant message in OpenAI's shape.
 
     Raises:
-        ValueError: the arguments of a call are not a JSON object.
+        ValueError: a call is not in that shape, or its arguments are not a JSON object.
     """
-    calls = []
-    for item in message.get("tool_calls") or ():
-        arguments = json.loads(item["function"]["arguments"])
-        if not isinstance(arguments, dict):
-            raise ValueError(f"arguments {item['function']['arguments']!r} must be a JSON object")
-        calls.append(Call(item["function"]["name"], arguments))
-    return tuple(calls)
+    items = message.get("tool_calls") or ()
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"tool_calls {items!r} must be a list")
+    return tuple(_call(item) for item in items)
+
+
+def _call(item: Any) -> Call:
+    function = item.get("function") if isinstance(item, Mapping) else None
+    name, text = (function.get("name"), function.get("arguments")) if isinstance(function, Mapping) else (None, None)
+    if not (isinstance(name, str) and isinstance(text, str)):
+        raise ValueError(f"call {item!r} must have a function with a name and arguments, both text")
+    arguments = json.loads(text)
+    if not isinstance(arguments, dict):
+        raise ValueError(f"arguments {text!r} must be a JSON object")
+    return Call(name, arguments)
 
 
 class StreamedMessage:

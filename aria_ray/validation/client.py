@@ -10,7 +10,6 @@ that refuses a request with them gets it once more without, and so all that foll
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,8 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
+from pydantic import ValidationError
 
 from aria_ray.records import Endpoint
+from aria_ray.validation.protocol import ChatCompletion, Chunk, first_problem
 
 RETRY_S = 120.0
 """How long a request is tried again: an engine on a CPU needs 30 to 60 s to be replaced."""
@@ -27,6 +28,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 _UNAVAILABLE = (429, 502, 503, 504)
 _NOT_UNDERSTOOD = (400, 422)
 """What servers answer to a field they do not know."""
+_UNSENT = (httpx.HTTPError, UnicodeEncodeError)
+"""Errors of a request on its way. UnicodeEncodeError: a lone surrogate in a message, which a model may have written."""
 _NO_USAGE = (
     "the endpoint does not say how many tokens it made: it must report `usage` at the end of a stream, as OpenAI's "
     "stream_options.include_usage asks for"
@@ -180,18 +183,15 @@ class Client:
     async def _chat(self, body: dict[str, Any]) -> Reply | RequestFailure:
         try:
             response = await self.http.post("chat/completions", json=body)
-        except (httpx.HTTPError, UnicodeEncodeError) as error:
+        except _UNSENT as error:
             return _failure(error)
         if response.status_code != httpx.codes.OK:
             return _refusal(response.status_code, response.content)
         try:
-            answer = response.json()
-            choice = answer["choices"][0]
-            if not isinstance(choice["message"], dict):
-                raise TypeError("message")
-            return Reply(choice["message"], finish_reason=choice.get("finish_reason"))
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            return RequestFailure(f"not a chat completion ({type(error).__name__}): {response.text[:200]}")
+            answer = ChatCompletion.model_validate_json(response.content)
+        except ValidationError as error:
+            return RequestFailure(f"not a chat completion ({first_problem(error)}): {response.text[:200]}")
+        return Reply(answer.choices[0].message, finish_reason=answer.choices[0].finish_reason)
 
     async def _stream(self, body: dict[str, Any], started_s: float) -> StreamTiming | RequestFailure:
         seen = _Seen(started_s, is_forced=bool(body.get("ignore_eos")))
@@ -204,7 +204,9 @@ class Client:
                         seen.event(line.removeprefix("data:").strip())
         except _ErrorEvent as error:
             return RequestFailure(f"error in stream: {error}", may_retry=error.may_retry and not seen.has_output)
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValidationError as error:
+            return RequestFailure(f"not a chunk of a chat completion ({first_problem(error)})")
+        except _UNSENT as error:
             failure = _failure(error)
             return replace(failure, may_retry=failure.may_retry and not seen.has_output)
         return seen.result()
@@ -233,23 +235,26 @@ class _Seen:
         self.prompt_tokens: int | None = None
 
     def event(self, data: str) -> None:
-        """Take in one server-sent event. Raises ValueError for one that is not JSON, _ErrorEvent for an error in it."""
+        """Take in the data of one server-sent event.
+
+        Raises:
+            ValidationError: it is no chunk of a chat completion.
+            _ErrorEvent: the server says that the stream failed.
+        """
         now = time.perf_counter()
         if data == "[DONE]":
             self.ended_s = now
             return
-        chunk = json.loads(data)
-        if chunk.get("error"):
-            raise _ErrorEvent(chunk["error"])
-        has_output, has_call = _content(chunk)
-        if has_output:
+        chunk = Chunk.model_validate_json(data)
+        if chunk.error:
+            raise _ErrorEvent(chunk.error)
+        if chunk.has_output:
             self.outputs.append(now)
-        if has_call and self.first_call_s is None:
+        if chunk.has_call and self.first_call_s is None:
             self.first_call_s = now
-        usage = chunk.get("usage") or {}
-        if usage.get("completion_tokens") is not None:
-            self.counts.append((now, int(usage["completion_tokens"])))
-            self.prompt_tokens = usage.get("prompt_tokens")
+        if chunk.usage.completion_tokens is not None:
+            self.counts.append((now, chunk.usage.completion_tokens))
+            self.prompt_tokens = chunk.usage.prompt_tokens
 
     @property
     def has_output(self) -> bool:
@@ -314,12 +319,3 @@ def _failure(error: Exception) -> RequestFailure:
     """What went wrong on the way; an answer that was waited for in vain is not asked for again."""
     lost = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException)
     return RequestFailure(f"{type(error).__name__}: {error}", may_retry=lost or isinstance(error, httpx.ConnectTimeout))
-
-
-def _content(chunk: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether a chunk carries anything of an answer, and whether a tool call."""
-    deltas = [choice.get("delta") or {} for choice in chunk.get("choices") or ()]
-    has_call = any(delta.get("tool_calls") for delta in deltas)
-    return has_call or any(
-        delta.get(key) for delta in deltas for key in ("content", "reasoning", "reasoning_content")
-    ), has_call

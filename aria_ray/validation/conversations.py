@@ -136,7 +136,7 @@ async def _converse(
         conversation.num_thoughts += is_thought(message["reasoning"])
         try:
             calls = message_calls(message)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # the message breaks the protocol
+        except ValueError as error:  # the message breaks the protocol
             conversation.num_unreadable += 1
             conversation.outcome, conversation.detail = (
                 "malformed",

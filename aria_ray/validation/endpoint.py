@@ -1,19 +1,20 @@
-"""Somebody's endpoint, as it says itself what it serves."""
+"""An endpoint that is given by its address: the name of the model that it lists."""
 
 import httpx
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from aria_ray.errors import ServingError
 from aria_ray.records import Endpoint
+from aria_ray.validation.protocol import ModelList
 
 TIMEOUT_S = 30.0
 
 
 def find_endpoint(url: str, model: str | None, api_key: SecretStr | None) -> Endpoint:
-    """The endpoint at `url` (ending in `/v1`), with the model of that name, or the first that it lists.
+    """The endpoint at `url` (which ends in `/v1`) with the model of that name, or with the first that it lists.
 
     Raises:
-        ServingError: it cannot be reached, refuses the key, or does not serve that model.
+        ServingError: the endpoint cannot be reached, refuses the key, or does not serve that model.
     """
     wanted = Endpoint(base_url=url.rstrip("/"), model=model or "", api_key=api_key)
     try:
@@ -26,8 +27,8 @@ def find_endpoint(url: str, model: str | None, api_key: SecretStr | None) -> End
             "name the variable with its key by --key-env",
         )
     try:
-        names = [entry["id"] for entry in response.raise_for_status().json()["data"]]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        names = [model.id for model in ModelList.model_validate_json(response.raise_for_status().content).data]
+    except (httpx.HTTPError, ValidationError):
         raise ServingError(
             f"--endpoint '{url}' does not list its models (HTTP {response.status_code} at {wanted.base_url}/models)",
             "give the address of an OpenAI-compatible API, ending in /v1",

@@ -81,6 +81,24 @@ def test_calls_of_a_message_are_those_it_was_made_of():
     assert [item["id"] for item in message["tool_calls"]] == ["call_3", "call_4"]
 
 
+@pytest.mark.parametrize(
+    ("calls", "problem"),
+    [
+        (7, "tool_calls 7 must be a list"),
+        ([7], "call 7 must have a function"),
+        ([{"id": "call_0"}], "must have a function with a name and arguments"),
+        ([{"function": "now"}], "must have a function with a name and arguments"),
+        ([{"function": {"name": "now", "arguments": {}}}], "both text"),
+        ([{"function": {"name": None, "arguments": "{}"}}], "both text"),
+        ([{"function": {"name": "now", "arguments": "[1]"}}], "must be a JSON object"),
+        ([{"function": {"name": "now", "arguments": "{"}}], "Expecting property name"),
+    ],
+)
+def test_a_call_in_no_shape_of_openais_is_a_value_error(calls, problem):
+    with pytest.raises(ValueError, match=problem):
+        grammar.message_calls({"role": "assistant", "tool_calls": calls})
+
+
 def test_markers_in_data_are_never_control_tokens():
     hostile = "".join(grammar.MARKERS) + grammar.TURN_END + grammar.TURN_START
     tool = {"type": "function", "function": {"name": "x", "description": hostile, "parameters": {"type": "object"}}}

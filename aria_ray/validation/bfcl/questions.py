@@ -210,8 +210,8 @@ def _json_schema(document: Mapping[str, Any]) -> dict[str, Any]:
 def _calls_problem(question: Question, message: Mapping[str, Any]) -> str | None:
     try:
         calls = message_calls(message)
-    except (ValueError, TypeError, KeyError) as error:
-        return f"a call cannot be read: {type(error).__name__}: {error}"
+    except ValueError as error:
+        return f"a call cannot be read: {error}"
     return calls_problem(question.functions, question.possible_answer, calls)
 
 

@@ -3,6 +3,7 @@ answer has come, and not for ever."""
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from fake_endpoint import PROMPT_TOKENS, Behaviour, fake_endpoint
 from aria_ray.records import Endpoint
 from aria_ray.validation import client as client_module
 from aria_ray.validation.client import Client, Reply, RequestFailure, StreamTiming, connect
+from aria_ray.validation.protocol import Chunk
 
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "hi"}}]}
 Handler = Callable[[int], httpx.Response]
@@ -150,6 +152,38 @@ def test_a_server_that_talks_nonsense_is_a_failure(chunk: bytes) -> None:
     outcome, sent = ask(lambda _: httpx.Response(200, content=ended(chunk)), stream=True)
     assert isinstance(outcome, RequestFailure)
     assert sent == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{", b"7", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b'{"choices": [{"message": "hi"}]}', b"\xff"]
+)
+def test_an_answer_that_is_none_is_a_failure_that_says_where(answer: bytes) -> None:
+    outcome, sent = ask(lambda _: httpx.Response(200, content=answer), stream=False)
+    assert isinstance(outcome, RequestFailure)
+    assert re.match(r"not a chat completion \((body|choices)[\w.]*: ", outcome.reason)
+    assert sent == 1
+
+
+def test_fields_that_a_server_leaves_empty_are_no_nonsense() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 1}
+    events = [event(choices=None, usage=None), event(choices=[{"delta": None}]), said("a"), event(choices=[], usage=usage)]
+    outcome, _ = ask(lambda _: httpx.Response(200, content=ended(*events, b"data: [DONE]\n\n")), stream=True)
+    assert isinstance(outcome, StreamTiming)
+    assert (outcome.completion_tokens, outcome.prompt_tokens) == (1, 3)
+
+
+@pytest.mark.parametrize("bug", [AttributeError, KeyError, TypeError, ValueError, IndexError])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_bug_of_ours_is_no_failed_request(monkeypatch: pytest.MonkeyPatch, stream: bool, bug: type[Exception]) -> None:
+    def planted(*_given: Any, **_named: Any) -> Any:
+        raise bug("planted")
+
+    monkeypatch.setattr(Chunk, "has_output", property(planted)) if stream else monkeypatch.setattr(
+        client_module, "Reply", planted
+    )
+    answer = ended(said("a"), b"data: [DONE]\n\n") if stream else json.dumps(ANSWER).encode()
+    with pytest.raises(bug, match="planted"):
+        ask(lambda _: httpx.Response(200, content=answer), stream)
 
 
 def test_it_gives_up_in_the_end_and_says_what_it_got() -> None:

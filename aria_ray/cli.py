@@ -318,7 +318,7 @@ def _tell(report: Report, out: Path, require_ready: bool) -> None:
     from aria_ray.report import render_text
 
     typer.echo("\n" + render_text(report))
-    typer.echo(f"Everything is in {out}; open report.html there for the plots")
+    typer.echo(f"Everything is in {out}. Next: open report.html there for the plots")
     if require_ready and report.verdict != "production ready":
         raise typer.Exit(3)
 

@@ -51,6 +51,7 @@ def check(run: Run, *stages: Stage[Any]) -> None:
 def run_all(run: Run) -> Report:
     """Every stage in order. Finished ones are reused, an unfinished one goes on where it was."""
     check(run, DATASET, TRAINING, VALIDATION)
+    run.terminal.line(f"{run.out}: dataset, training, validation, report. Ctrl-C stops; the same command resumes")
     with run.terminal.stage("base model") as update:
         update(0, 0, run.config.model.source)
         base = prepare_base(run.config.model)  # first of all: a model that is not there must not cost a dataset
@@ -69,7 +70,7 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
 
     def produce(directory: Path, _sampler: Sampling) -> DatasetResult:
         with run.terminal.stage("dataset") as update:
-            return generate_dataset(run.config.dataset, directory, lambda done, total: update(done, total, "rows"))
+            return generate_dataset(run.config.dataset, directory, lambda done, total: update(done, total, f"{done:,} rows"))
 
     manifest = run.make(DATASET, produce)
     artifacts.publish(run.out / DATASET.name / ROWS, run.out / ROWS)

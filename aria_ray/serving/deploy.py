@@ -85,7 +85,7 @@ def serve_model(
     args["env_vars"] = {**args.get("env_vars", {}), _MARK: mark}
     started = time.monotonic()
     try:
-        report(f"deploying {model} as '{served_name}' ({config.file})")
+        report(f"starting Ray Serve for {model.name}")
         _deploy(options, args)
         ready = _Deadline(started, config.ready_timeout_s)
         _wait_running(ready, report)
@@ -95,11 +95,11 @@ def serve_model(
         report(f"first answer after {ready.elapsed_s:.0f} s at {url}")
         yield endpoint
     finally:
-        report("taking the endpoint down")
+        report("stopping the endpoint")
         try:
             serve.delete(APP) if running else end_serve()
         except TimeoutError:  # `serve.delete` waits a minute
-            report("answers are still in flight, they are cut off")
+            report("answers still in flight are cut off")
         finally:
             stop_engines(mark)
 
@@ -290,7 +290,7 @@ def _wait_running(deadline: _Deadline, report: OnProgress) -> None:
         if app is not None and state in ("DEPLOY_FAILED", "UNHEALTHY"):
             raise ServingError(f"the endpoint cannot start: {_reason(app)}", f"correct that; more is in the logs under {LOGS}")
         if state != last or deadline.elapsed_s - reported_s >= REPORT_EVERY_S:
-            report(f"engine: {state.lower()}, {deadline.elapsed_s:.0f} s")
+            report(f"waiting for the engine to load ({state.lower()}), {deadline.elapsed_s:.0f} s")
             last, reported_s = state, deadline.elapsed_s
         deadline.check(f"its state is {state}")
         time.sleep(POLL_S)

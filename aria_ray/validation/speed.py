@@ -136,10 +136,10 @@ class _Bench:
 def _prefix(bench: _Bench) -> tuple[LoadSummary, LoadSummary]:
     """One stream of prompts that the endpoint's prefix cache does not know, then one of prompts that it knows whole."""
     bodies = bench.bodies(PREFIX_OUTPUT_TOKENS)[:MIN_REQUESTS]
-    cold = bench.run("nothing cached", Load(bodies, concurrency=1, num_requests=len(bodies), cached="nothing"))
+    cold = bench.run("prompts not cached", Load(bodies, concurrency=1, num_requests=len(bodies), cached="nothing"))
     everything = Load(bodies, concurrency=1, num_requests=len(bodies), cached="everything")
-    bench.run("filling the cache", everything)
-    return cold, bench.run("everything cached", everything)
+    bench.run("filling the prompt cache", everything)
+    return cold, bench.run("prompts cached", everything)
 
 
 def _poisson(bench: _Bench, bodies: tuple[dict[str, Any], ...], levels: Sequence[LoadSummary]) -> LoadSummary | None:

@@ -176,7 +176,7 @@ def file_hash(path: Path) -> str:
 
 
 def file_hashes(directory: Path, but: str = "") -> dict[str, str]:
-    """sha256 of every file below a stage directory by relative path, without the folder `but` and the manifest."""
+    """sha256 of every file below a stage directory by relative path, without the folder `but`, `MANIFEST` and `WANTED`."""
     paths = {path.relative_to(directory): path for path in sorted(directory.rglob("*")) if path.is_file()}
     return {str(name): file_hash(path) for name, path in paths.items() if name.parts[0] not in (but, MANIFEST, WANTED)}
 

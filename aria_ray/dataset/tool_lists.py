@@ -72,7 +72,7 @@ class ToolLists:
     def choose(self, intent: Intent, variant: Variant, rng: random.Random) -> Listing:
         """A listing with the tools that the intent needs and without those that it excludes.
 
-        A request that needs no tool gets the tools of any domain.
+        A request that needs no tool gets a list of a random domain.
 
         Raises:
             DataError: no list fits.

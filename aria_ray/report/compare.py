@@ -19,7 +19,7 @@ Judgement = Literal["beyond noise", "within noise", "unknown"]
 Interval = tuple[float, float]
 
 MIN_COMMON_SHARE = 0.5
-"""Least share of either run's cases that both must have for a paired difference. Below it, all cases say more than the pairs."""
+"""Least share of either run's cases that both must have for a paired difference. Below it, all cases say more than pairs."""
 MEMORY_TOLERANCE = 0.02
 """Relative difference below which two memory sizes are of one machine: the size varies a little from boot to boot."""
 _NOT_HARDWARE = ("system", "python")

@@ -1,4 +1,4 @@
-"""What README and docs/ say of commands, settings, paths, modules and imports is so."""
+"""What README, docs/ and examples/ say of commands, settings, paths, modules and imports is so."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ from aria_ray.config import RunConfig, load_config
 from aria_ray.tools import schema_problem
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
 COMMANDS = typer.main.get_command(app)
 TAKES_A_RECIPE = {"run", "generate", "train", "serve", "validate", "report", "plan", "doctor", "config"}
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in (".git", ".venv")}
@@ -89,6 +89,16 @@ def test_make_targets_exist(page):
     lines = [line for block in code_blocks(page) for line in block.splitlines()] + inline_code(page)
     asked = [line.split()[1] for line in lines if re.match(r"make [a-z]", line)]
     assert set(asked) <= set(targets)
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.md"))], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_links_lead_somewhere(page):
+    """Those of docs/ are Sphinx's to check (`make docs`)."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert ":" in target or (page.parent / target).exists(), f"{target} is not there"
 
 
 def test_the_commands_table_of_the_readme_has_every_command():

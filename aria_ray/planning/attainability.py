@@ -11,8 +11,6 @@ from aria_ray.planning.memory import Memory
 Attainability = Literal[
     "attainable", "above reference speeds", "unknown", "out of reach", "does not fit", "not estimated", "unmeasured"
 ]
-NOT_ESTIMATED = ("accuracy", "tool_compliance", "stability_cv", "stability_drift", "memory_growth")
-"""Targets that sizes and peaks say nothing about."""
 
 
 @dataclass(frozen=True)

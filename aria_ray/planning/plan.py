@@ -13,8 +13,8 @@ from aria_ray.errors import AriaError
 from aria_ray.machine.peaks import Peaks, measure_peaks
 from aria_ray.machine.roofline import Precision
 from aria_ray.machine.specs import ACCELERATORS, accelerator, measured_cpu
+from aria_ray.metrics import FIGURES
 from aria_ray.planning.attainability import (
-    NOT_ESTIMATED,
     ServingOption,
     TargetAttainability,
     attainability,
@@ -144,7 +144,7 @@ def plan(recipe: str, config: RunConfig, hardware: Hardware, load_per_s: float =
         targets=targets,
         recommendations=tuple(_recommendations(setup, targets)),
         assumptions=_assumptions(setup),
-        unmeasured=_unmeasured(setup),
+        unmeasured=_unmeasured(setup, targets),
     )
 
 
@@ -238,7 +238,9 @@ def _references(setup: RecipeOnHardware, precision: Precision) -> Iterator[str]:
         yield f"{name}, replicas: {load.share:.0%} was reached by {load.what} ({load.source})"
 
 
-def _unmeasured(setup: RecipeOnHardware) -> tuple[str, ...]:
+def _unmeasured(setup: RecipeOnHardware, targets: Sequence[TargetAttainability]) -> tuple[str, ...]:
+    estimated = {target.name.partition(",")[0] for target in targets}
+    of_recipe = [figure.name for figure in FIGURES if figure.target(setup.config.validation.targets) is not None]
     device = setup.hardware.engine.name
     gpu = f"this project has run nothing of the plan on {device}: every figure above is a bound or an estimate"
     cpu = "the peaks of this machine were measured just now: other work makes them too low, so plan while the machine is idle"
@@ -246,5 +248,5 @@ def _unmeasured(setup: RecipeOnHardware) -> tuple[str, ...]:
         gpu if setup.on_gpu else cpu,
         "not included: kernel launches, traffic between devices, memory of drivers and libraries, fragmentation; in the "
         "minutes of training, evaluations and repeated stages",
-        f"not estimated: {', '.join(NOT_ESTIMATED)}; a run measures them on the endpoint",
+        f"not estimated: {', '.join(name for name in of_recipe if name not in estimated)}; a run measures them on the endpoint",
     )

@@ -192,14 +192,17 @@ def base_model(config: RunConfig) -> Iterator[Finding]:
 
 
 def endpoint(config: RunConfig) -> Iterator[Finding]:
-    """The Serve file, the port, and who can reach it."""
+    """The Serve file, its agreement with the recipe, the port, and who can reach it."""
+    from aria_ray.serving.agreement import contradictions
     from aria_ray.serving.deploy import check_endpoint_config
 
     try:
         keys = check_endpoint_config(config.serving, port_must_be_free=not on_cluster())
+        disagreements = list(contradictions(config))
     except AriaError as error:
         yield _failed(error)
         return
+    yield from map(_failed, disagreements)
     reached = f"{len(keys)} API keys" if keys else "no API key, this machine only"
     yield Finding("ok", f"endpoint: {config.serving.file} at {config.serving.host}:{config.serving.port}, {reached}")
 

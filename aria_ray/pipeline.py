@@ -17,6 +17,7 @@ from aria_ray.errors import DataError
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.results import DatasetResult, TrainingResult, ValidationResult
+from aria_ray.serving.agreement import check_agreement
 from aria_ray.serving.deploy import check_port, serve_model, serving_inputs
 from aria_ray.session import on_cluster, ray_session
 from aria_ray.stage import Run, Stage
@@ -28,6 +29,7 @@ from aria_ray.validation.measure import Measurement, check_bfcl, has_roofline, m
 
 ROWS, MODEL = "final_dataset.jsonl", "production_model.ckpt"
 DATASET = Stage("dataset", DatasetResult, lambda config: dataset_inputs(config.dataset), "generate")
+DATASET_ROWS = Path(DATASET.name, ROWS)
 TRAINING = Stage("training", TrainingResult, training_inputs, "train", (DATASET,))
 VALIDATION = Stage(
     "validation",
@@ -39,9 +41,11 @@ VALIDATION = Stage(
 
 
 def check(run: Run, *stages: Stage[Any]) -> None:
-    """Raise AriaError now for what would fail later: the run directory, what it holds of these stages, a port they need."""
+    """Raise AriaError now for what would fail later: the run directory, what it holds of these stages, what they need."""
     artifacts.check_writable(run.out, needed_gib=1)
     complete = {stage.name: run.finished(stage) is not None for stage in stages}
+    if TRAINING in stages:
+        check_agreement(run.config)
     if not complete.get(VALIDATION.name, True):
         check_bfcl(run.config.validation)
         if not on_cluster():  # on a cluster Ray Serve may be up already, and the port its own
@@ -73,13 +77,13 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
             return generate_dataset(run.config.dataset, directory, lambda done, total: update(done, total, f"{done:,} rows"))
 
     manifest = run.make(DATASET, produce)
-    artifacts.publish(run.out / DATASET.name / ROWS, run.out / ROWS)
+    artifacts.publish(run.out / DATASET_ROWS, run.out / ROWS)
     return manifest
 
 
 def make_model(run: Run) -> Manifest[TrainingResult]:
     """The training stage, and the merged model."""
-    base, rows, adapter = prepare_base(run.config.model), _rows(run), run.out / TRAINING.name / "adapter"
+    base, rows, adapter = prepare_base(run.config.model), run.out / DATASET_ROWS, run.out / TRAINING.name / "adapter"
     show = run.terminal.stage
     manifest = run.make(TRAINING, lambda directory, sampler: train(run.config, base, rows, directory, sampler, show))
     if not is_merged(run.out / MODEL, manifest.fingerprint):
@@ -93,7 +97,7 @@ def measure_model(run: Run) -> Manifest[ValidationResult]:
     config, model = run.config, run.out / MODEL
 
     def produce(directory: Path, sampler: Sampling) -> ValidationResult:
-        measurement = Measurement(config.validation, _rows(run), directory, run.terminal.stage, sampler)
+        measurement = Measurement(config.validation, run.out / DATASET_ROWS, directory, run.terminal.stage, sampler)
         if has_roofline(config):
             measurement.roofline(model, config.model.dtype)
         if config.validation.compare_base:
@@ -119,7 +123,9 @@ def measure_endpoint(run: Run, live: Endpoint) -> Report:
         make_dataset(run)
 
     def produce(directory: Path, _sampler: Sampling) -> ValidationResult:
-        measurement = Measurement(run.config.validation, _rows(run), directory, run.terminal.stage)  # unwatched machines
+        measurement = Measurement(
+            run.config.validation, run.out / DATASET_ROWS, directory, run.terminal.stage
+        )  # unwatched machines
         measurement.all_of(live)
         return measurement.result(live)
 
@@ -135,10 +141,6 @@ def make_report(run: Run, of_endpoint: Manifest[ValidationResult] | None = None)
     report = build_report(run.config, run.recipe, dataset=run.required(DATASET), training=training, validation=validation)
     write_report(report, run.out)
     return report
-
-
-def _rows(run: Run) -> Path:
-    return run.out / DATASET.name / ROWS
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from aria_ray.config.schema import RunConfig
 from aria_ray.errors import ConfigError
@@ -32,7 +33,8 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(error, recipe)) from None
+        problems = "; ".join(map(_problem, error.errors()))
+        raise ConfigError(f"recipe '{recipe}': {problems}", "see `aria config --schema` for what each key takes") from None
 
 
 def _read_recipe(recipe: str) -> dict[str, Any]:
@@ -76,17 +78,17 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override '{override}': the value must be YAML: {error}", "put quotes around it") from None
 
 
-def _explain(error: ValidationError, recipe: str) -> str:
-    problems = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "recipe"
-        if item["type"] == "extra_forbidden":
-            problems.append(f"{where}: no such key{_suggest(item['loc'])}")
-        elif item["type"] == "missing":
-            problems.append(f"{where}: is required; set it in the recipe or with {where}=VALUE")
-        else:
-            problems.append(f"{where}: {item['msg'].removeprefix('Value error, ')} (got {str(item['input'])[:80]!r})")
-    return f"recipe '{recipe}': " + "; ".join(problems) + f". `aria config {recipe}` shows the keys."
+def _problem(item: ErrorDetails) -> str:
+    """One finding of pydantic's, with the key and the value. Our own validators name the values themselves."""
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{where}: no such key{_suggest(item['loc'])}"
+    if item["type"] == "missing":
+        return f"{where}: is required; set it in the recipe or with {where}=VALUE"
+    if item["type"] == "value_error":
+        rule = item["msg"].removeprefix("Value error, ")
+        return f"{where}: {rule}" if where else rule
+    return f"{where}: {item['msg']} (got {str(item['input'])[:80]!r})"
 
 
 def _suggest(location: tuple[int | str, ...]) -> str:

@@ -333,3 +333,16 @@ class RunConfig(Section):
     """The endpoint."""
     validation: ValidationConfig
     """What is measured on the endpoint."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """What the sections say about each other. `serving.agreement` compares them with the Serve config.
+
+        A GPU that no figures are known of has no name in `hardware.accelerator`, so `use_gpu` may stand without one.
+        """
+        if self.hardware.accelerator != "cpu" and not self.training.use_gpu:
+            raise ValueError(
+                f"hardware.accelerator ({self.hardware.accelerator}) is a GPU and training.use_gpu (false) trains on none; "
+                "set training.use_gpu=true, or hardware.accelerator=cpu"
+            )
+        return self

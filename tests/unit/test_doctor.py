@@ -203,6 +203,13 @@ def test_two_wrong_arguments_are_both_the_problem_and_not_its_fix(tmp_path: Path
     assert finding.fix == "the arguments are listed in serve/laptop.yaml"
 
 
+def test_every_contradiction_of_recipe_and_serve_file_is_a_finding() -> None:
+    first, second = failures(doctor.endpoint(config("model.dtype=bfloat16", "training.use_gpu=true", "serving.port=29999")))
+    assert "model.dtype (bfloat16)" in first.what
+    assert "training.use_gpu (true)" in second.what
+    assert "training.use_gpu" in second.fix
+
+
 def test_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert failures(doctor.resources(tmp_path / "out")) == []
     monkeypatch.setattr(doctor, "DISK_GIB", 1e9)

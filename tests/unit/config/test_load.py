@@ -41,7 +41,8 @@ def test_a_file_is_a_recipe_too(tmp_path):
         ("smoke", "training.num_steps=[", "must be YAML"),
         ("smoke", "training.max_tokens=100000", "must be at least num_workers x max_tokens"),
         ("smoke", "lora.rank=3", "lora: no such key"),
-        ("smoke", "serving.port=0", "greater than or equal to 1"),
+        ("smoke", "serving.port=0", r"serving.port: .* greater than or equal to 1 \(got '0'\); see `aria config --schema`"),
+        ("mi300x", "training.use_gpu=false", r"'mi300x': hardware.accelerator \(mi300x\) .* training.use_gpu \(false\)"),
     ],
 )
 def test_bad_input_gets_one_clear_line(recipe, override, message):

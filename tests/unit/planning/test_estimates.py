@@ -99,7 +99,7 @@ def test_more_requests_need_more_replicas(setup):
     [
         ("mi300x", (), "torch"),
         ("mi300x", ("hardware.kernels=triton",), "triton"),
-        ("mi300x", ("training.use_gpu=false",), "torch"),  # what a run of that recipe computes with
+        ("mi300x", ("hardware.accelerator=cpu", "training.use_gpu=false"), "torch"),  # what a run of that recipe computes with
         ("cpu", ("hardware.kernels=triton",), "torch"),
     ],
 )
@@ -109,7 +109,9 @@ def test_kernels_are_those_that_a_run_takes(hardware, overrides, kernels, setup)
 
 def test_kernels_that_a_run_refuses_are_refused(setup):
     with pytest.raises(AriaError, match=r"training\.use_gpu is false"):
-        training_memory(setup("mi300x", "mi300x", "training.use_gpu=false", "hardware.kernels=triton"))
+        training_memory(
+            setup("mi300x", "mi300x", "hardware.accelerator=cpu", "training.use_gpu=false", "hardware.kernels=triton")
+        )
 
 
 def test_what_is_assumed_is_what_was_measured():

@@ -84,10 +84,9 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
 def make_model(run: Run) -> Manifest[TrainingResult]:
     """The training stage, and the merged model."""
     base, rows, adapter = prepare_base(run.config.model), run.out / DATASET_ROWS, run.out / TRAINING.name / "adapter"
-    show = run.terminal.stage
-    manifest = run.make(TRAINING, lambda directory, sampler: train(run.config, base, rows, directory, sampler, show))
+    manifest = run.make(TRAINING, lambda out, sampler: train(run.config, base, rows, out, sampler, run.terminal.stage))
     if not is_merged(run.out / MODEL, manifest.fingerprint):
-        with show("merge"):
+        with run.terminal.stage("merge"):
             write_merged(base, adapter, run.config.model.dtype, run.out / MODEL, manifest.fingerprint)
     return manifest
 

@@ -1,6 +1,6 @@
-"""What the compiler makes of the kernel for a GPU that need not be there: its matrix instructions, registers, local memory.
+"""Matrix instructions, registers and local memory of the LoRA kernel, compiled for a GPU that need not be present.
 
-Triton compiles for a target by name, with the libraries that come in its package. M, N, K, R as in `gemm`
+Triton compiles for a target by name, with the libraries that come in its package. M, N, K, R as in `kernels.gemm`.
 """
 
 import re
@@ -18,7 +18,7 @@ from aria_ray.kernels.gemm import low_rank_gemm_kernel
 from aria_ray.machine.specs import Accelerator
 
 Direction = Literal["forward", "backward"]
-"""Forward is y = x W^T + s (x A^T) B^T, backward grad x = g W + s (g B) A: they differ in what is contiguous in memory."""
+"""Forward is y = x W^T + s (x A^T) B^T, backward grad x = g W + s (g B) A; other sides are contiguous in memory."""
 CONTIGUOUS = {"forward": ("left_k", "right_k", "factor_r"), "backward": ("left_k", "right_n", "factor_n")}
 MATRIX_INSTRUCTION = r"\b(v_mfma_\w+|wgmma\.mma_async\S+|mma\.sync\S+)"
 
@@ -29,32 +29,32 @@ class Compiled:
 
     assembly: str
     matrix_instructions: Mapping[str, int]
-    """How often each stands in the code."""
+    """Number of times that each instruction stands in the code."""
     lds_bytes: int
-    """Of a workgroup: LDS, or shared memory."""
+    """Local memory of a workgroup: LDS, or shared memory."""
 
 
 @dataclass(frozen=True)
 class AmdResources:
-    """What a kernel takes of a compute unit, as the compiler notes it in the assembly for AMD GPUs."""
+    """Resources of a kernel on a compute unit, as the compiler notes them in the assembly for AMD GPUs."""
 
     vgprs: int
-    """Of a lane: vector and accumulation registers together, which share one file on CDNA3."""
+    """Registers per lane: vector and accumulation registers together, which share one file on CDNA3."""
     agprs: int
     sgprs: int
     vgpr_spills: int
     sgpr_spills: int
     scratch_bytes: int
-    """Of a lane, in memory."""
+    """Memory of a lane for spilled registers."""
     code_bytes: int
     waves_by_registers: int
     """Wavefronts that a SIMD unit's registers hold."""
 
 
 def compile_kernel(blocks: Blocks, target: str, direction: Direction, dtype: str, *, rank: int, k: int) -> Compiled:
-    """Compile for a target (gfx942, sm_90), any M, and other sizes and pitches that are multiples of 16.
+    """Compile for a target (gfx942, sm_90), for any M, and for other sizes and pitches that are multiples of 16.
 
-    As it is done for a GPU at hand when it is launched: the same constants and options, tensors below 2 GiB.
+    Constants and options are those of a launch on a GPU with tensors below 2 GiB.
     """
     sizes = blocks.constants(rank, k) | {"WIDEN": False}
     known = dict.fromkeys(CONTIGUOUS[direction], 1) | sizes
@@ -76,12 +76,12 @@ def compile_kernel(blocks: Blocks, target: str, direction: Direction, dtype: str
 
 
 def amd_resources(compiled: Compiled) -> AmdResources:
-    """Read the compiler's notes."""
+    """Resources from the compiler's notes in the assembly."""
 
     def noted(name: str) -> int:
-        found = re.search(rf"{re.escape(name)}\s*[:=]\s*(\d+)", compiled.assembly)
-        assert found is not None, f"the assembly says nothing of {name}"
-        return int(found[1])
+        note = re.search(rf"{re.escape(name)}\s*[:=]\s*(\d+)", compiled.assembly)
+        assert note is not None, f"the assembly has no note of {name}"
+        return int(note[1])
 
     return AmdResources(
         vgprs=noted("; TotalNumVgprs"),
@@ -96,9 +96,9 @@ def amd_resources(compiled: Compiled) -> AmdResources:
 
 
 def waves_per_simd(compiled: Compiled, num_warps: int, device: Accelerator) -> int:
-    """Wavefronts that a SIMD unit of an AMD GPU holds of a kernel: whole workgroups, as registers and LDS allow.
+    """Wavefronts of a kernel that a SIMD unit of an AMD GPU holds: whole workgroups, limited by registers and LDS.
 
-    The compiler's own occupancy knows of no LDS, which Triton asks for at launch.
+    The compiler's own occupancy leaves out LDS, which Triton asks for at launch.
     """
     simds, lds = device.simds_per_cu, device.lds_bytes_per_cu
     assert simds is not None

@@ -236,7 +236,7 @@ def scale_of(config: DatasetConfig) -> Scale:
             seconds = time.perf_counter() - start
     _must_be(config, quality.num_rows)
     gib_peak = sampler.peak_memory_gib or 0.0
-    return Scale(config.num_templates, quality.num_rows, seconds, sampler.memory_gib[0], gib_peak)
+    return Scale(config.num_templates, quality.num_rows, seconds, sampler.timeline.samples[0].memory_gib, gib_peak)
 
 
 def main() -> None:

@@ -1,21 +1,21 @@
-"""How the rows of a matrix spread over memory channels, and the row pitch that keeps a tile's walk from meeting in a few.
+"""Spread of a matrix's rows over memory channels, and the row pitch that avoids conflicts when a tile is read.
 
-An MI300X has 128 channels of HBM, 16 for each of 8 stacks of 24 GB. "24-channel striping" takes that capacity for a number of
-channels. Nor can software deal out channels: the hardware takes the channel from bits of the physical address, in blocks of 256
-bytes, the same for every matrix. What software chooses is where rows begin. A tile reads a short piece of each of many rows; if
-their distance, the pitch, fits the distance at which channels repeat, all pieces meet in a few of them. AMD warns of pitches
-that are multiples of 512 bytes ("Tagram channel hotspotting"; workload tuning, "GEMM stride issues"), as the sizes of a Llama
-all are. `padded_pitch` follows that advice.
+An MI300X has 128 channels of HBM, 16 for each of 8 stacks of 24 GB. ("24-channel striping" takes that capacity for a number of
+channels.) Software cannot assign channels: the hardware takes the channel from bits of the physical address, in blocks of 256
+bytes, in the same way for every matrix. Software chooses where rows begin. A tile reads a short piece of each of many rows;
+where the distance of rows, the pitch, is a multiple of the distance at which channels repeat, all pieces are in a few channels.
+AMD warns of pitches that are multiples of 512 bytes ("Tagram channel hotspotting"; workload tuning, "GEMM stride issues"), as
+all sizes of a Llama are. `padded_pitch` follows that advice.
 
-Whose channels? How HBM's are chosen is public, in Linux (drivers/ras/amd/atl/dehash.c; the hashes in use in amdgpu's
-umc_v12_0.h): `MI300_HBM`. That hash spreads the rows of a Llama without padding, so padding is not for HBM. How the 16 channels
-of a die's L2 are chosen is not published; AMD's advice fits a plain interleave in blocks of 256 bytes, `plain(16, 256)`, and
-there padding turns the worst case into the best. Which of them a GPU shows is unmeasured.
+The hash of HBM's channels is public, in Linux (drivers/ras/amd/atl/dehash.c; the hashes in use in amdgpu's umc_v12_0.h):
+`MI300_HBM`. It spreads the rows of a Llama without padding, so padding is not for HBM. The choice of the 16 channels of an
+XCD's L2 is not published. AMD's advice fits a plain interleave in blocks of 256 bytes, `plain(16, 256)`, for which padding
+turns the worst case into the best. It is not known, and was not measured, which of them a GPU has.
 
-Padding is computed here and applied to no matrix: the channels that it would serve are a guess until they are measured, and
-weights with another pitch would have to be copied when they are loaded, and kept so by everything that takes them.
+No code applies the padding: the channels that it would serve are a guess until they are measured, and weights with another
+pitch would have to be copied when they are loaded, and kept so by everything that takes them.
 
-Addresses here are physical. A pitch keeps its meaning within a page of memory, 2 MiB where the driver finds such.
+Addresses are physical. A pitch keeps its meaning within a page of memory, 2 MiB where the driver finds such pages.
 """
 
 from collections.abc import Sequence
@@ -29,42 +29,42 @@ ADDRESS_BITS = 48
 
 @dataclass(frozen=True)
 class Interleave:
-    """Bit i of an address's channel is the parity of the address's bits in `masks[i]`: any hash of exclusive ors."""
+    """Channel of an address as a hash of exclusive ors: its bit i is the parity of the address's bits in `masks[i]`."""
 
     name: str
     masks: tuple[int, ...]
 
     @property
     def num_channels(self) -> int:
-        """Two to the number of masks."""
+        """Number of channels: two to the number of masks."""
         return 1 << len(self.masks)
 
     @property
     def granularity_bytes(self) -> int:
-        """Aligned runs of so many bytes lie in one channel."""
+        """Length of the aligned runs of bytes that lie in one channel."""
         lowest = [mask & -mask for mask in self.masks]
         return min(lowest)
 
     def channel(self, address: int) -> int:
-        """The channel of a byte address."""
+        """Channel of a byte address."""
         return sum(((address & mask).bit_count() & 1) << bit for bit, mask in enumerate(self.masks))
 
 
 def plain(num_channels: int, granularity_bytes: int) -> Interleave:
-    """Channel = address / granularity modulo the channels; both powers of two.
+    """Channel = address / granularity modulo the number of channels; both are powers of two.
 
     Raises:
-        AriaError: one of them is not.
+        AriaError: one of them is not a power of two.
     """
     masks = tuple(1 << bit for bit in _bits(num_channels, granularity_bytes))
     return Interleave(f"plain, {num_channels} channels of {granularity_bytes} B", masks)
 
 
 def folded(num_channels: int, granularity_bytes: int) -> Interleave:
-    """As `plain`, with all higher bits of the address folded in, as many at a time as a channel has: a textbook hash.
+    """The textbook hash: `plain`, with all higher bits of the address folded in, as many at a time as a channel number has.
 
     Raises:
-        AriaError: not powers of two.
+        AriaError: the number of channels or the granularity is not a power of two.
     """
     bits = _bits(num_channels, granularity_bytes)
     masks = tuple(sum(1 << each for each in range(bit, ADDRESS_BITS, len(bits))) for bit in bits)
@@ -86,11 +86,12 @@ MI300_HBM = Interleave(
         )
     ),
 )
-"""Bits of the physical address by bit of the channel, with one memory partition (NPS1). The hash by 4 KiB is off in amdgpu."""
+"""Hash of MI300's HBM channels with one memory partition (NPS1): the bits of the physical address for each bit of the channel.
+The hash by 4 KiB is off in amdgpu."""
 
 
 def channel_loads(rows: int, row_bytes: int, pitch_bytes: int, interleave: Interleave, start: int = 0) -> tuple[int, ...]:
-    """Bytes that each channel serves for a walk down `rows` rows, `row_bytes` of each, from address `start`."""
+    """Bytes that each channel serves when `row_bytes` of each of `rows` rows are read, from address `start`."""
     loads = [0] * interleave.num_channels
     step = interleave.granularity_bytes
     for row in range(rows):
@@ -102,15 +103,15 @@ def channel_loads(rows: int, row_bytes: int, pitch_bytes: int, interleave: Inter
 
 
 def overload(loads: Sequence[int]) -> float:
-    """Load of the fullest channel over the mean of all: 1 is even, the number of channels is everything in one.
+    """Load of the fullest channel over the mean of all: 1 is even, the number of channels is all in one.
 
-    If nothing else runs, the channels take that many times as long as they would together.
+    Where nothing else limits it, reading takes that many times as long as with an even load.
     """
     return max(loads) * len(loads) / sum(loads)
 
 
 def padded_pitch(columns: int, bytes_per_element: int) -> int:
-    """Elements from one row to the next for rows of `columns`, so that rows do not begin 512 bytes apart or a multiple.
+    """Elements from one row to the next for rows of `columns`, so that rows do not begin a multiple of 512 bytes apart.
 
     A pitch that is such a multiple gets 256 bytes more (AMD: lda = K + 128 in 16 bits when K % 256 == 0), and is then an odd
     number of blocks of 256 bytes, which visits all channels of a plain interleave before it meets the first again. Any other
@@ -125,7 +126,7 @@ def padded_pitch(columns: int, bytes_per_element: int) -> int:
 
 
 def _bits(num_channels: int, granularity_bytes: int) -> range:
-    """The bits of an address that number blocks of that size, as many as number the channels."""
+    """Bits of an address that number the channels, from the lowest bit above the granularity."""
     if num_channels.bit_count() != 1 or granularity_bytes.bit_count() != 1:
         raise AriaError(f"{num_channels} channels of {granularity_bytes} bytes: both must be powers of two")
     first = granularity_bytes.bit_length() - 1

@@ -1,4 +1,4 @@
-"""What the compiler makes of the LoRA kernel for an MI300X, against what the tile schedule predicted.
+"""Registers, LDS and instructions of the LoRA kernel compiled for an MI300X, against the tile schedule's prediction.
 
     python benchmarks/kernels_gfx942.py [--rank 16] [--write]
 
@@ -20,14 +20,15 @@ from aria_ray.planning.model_sizes import model_size
 
 LLAMA_8B = model_size("meta-llama/Llama-3.1-8B").shape
 TOKENS = (256, 512, 1024, 2048, 4096, 8192, 16384)
-"""Of a packed row: what the schedule is chosen for."""
+"""Lengths of a packed row for which schedules are chosen."""
 DEFAULT_TILE = CANDIDATES[0]
 ALSO = (DEFAULT_TILE, dataclasses.replace(DEFAULT_TILE, instruction_size=32), Tile(128, 128, 64, 8), Tile(256, 256, 64, 8))
-"""Whether chosen or not: the default with either instruction and with more wavefronts, and AITER's for more than 512 rows."""
+"""Tiles to compile even if they are not chosen: the default with either instruction and with more wavefronts, and AITER's tile
+for more than 512 rows."""
 
 
 def products() -> Iterator[tuple[Direction, Gemm]]:
-    """The large product of each kind of layer, forward and backward."""
+    """Large product of each kind of layer, forward and backward."""
     for inputs, outputs in sorted(set(LLAMA_8B.linear_layers.values())):
         for tokens in TOKENS:
             yield "forward", Gemm(tokens, outputs, inputs)
@@ -35,41 +36,41 @@ def products() -> Iterator[tuple[Direction, Gemm]]:
 
 
 def schedules() -> dict[tuple[Direction, Tile], tuple[TileSchedule, int]]:
-    """A schedule for each direction and tile, and for how many of the products it is chosen."""
-    found: dict[tuple[Direction, Tile], tuple[TileSchedule, int]] = {}
+    """Schedule of each direction and tile, with the number of products for which it is chosen."""
+    made: dict[tuple[Direction, Tile], tuple[TileSchedule, int]] = {}
     for direction, gemm in products():
         chosen = choose_schedule(gemm, MI300X)
         tile = Tile(chosen.block_m, chosen.block_n, chosen.block_k, chosen.num_warps, chosen.num_stages, chosen.instruction[0])
-        found[direction, tile] = chosen, found.get((direction, tile), (chosen, 0))[1] + 1
+        made[direction, tile] = chosen, made.get((direction, tile), (chosen, 0))[1] + 1
     for tile in ALSO:
         for direction in ("forward", "backward"):
-            found.setdefault((direction, tile), (schedule(Gemm(2048, 4096, 4096), tile, MI300X), 0))
-    return found
+            made.setdefault((direction, tile), (schedule(Gemm(2048, 4096, 4096), tile, MI300X), 0))
+    return made
 
 
 def row(direction: Direction, plan: TileSchedule, num_chosen: int, rank: int) -> str:
-    """Compile, and put the plan and what came of it side by side."""
+    """Row of the table: the schedule's prediction and the compiler's figures side by side."""
     compiled = compile_kernel(Blocks.of(plan, 8), "gfx942", direction, "bf16", rank=rank, k=plan.block_k)
-    found = amd_resources(compiled)
+    resources = amd_resources(compiled)
     instructions = ", ".join(f"{count} {name}" for name, count in sorted(compiled.matrix_instructions.items()))
     cells = (
         direction,
         f"{plan.block_m} x {plan.block_n} x {plan.block_k}, {plan.num_warps}",
         num_chosen,
         instructions.replace("v_mfma_f32_", ""),
-        f"{plan.vgprs} / {found.vgprs}",
-        found.agprs,
-        found.sgprs,
+        f"{plan.vgprs} / {resources.vgprs}",
+        resources.agprs,
+        resources.sgprs,
         f"{plan.lds_bytes:,} / {compiled.lds_bytes:,}",
-        f"{found.vgpr_spills} + {found.sgpr_spills}, {found.scratch_bytes}",
+        f"{resources.vgpr_spills} + {resources.sgpr_spills}, {resources.scratch_bytes}",
         f"{plan.waves_per_simd} / {waves_per_simd(compiled, plan.num_warps, MI300X)}",
-        f"{found.code_bytes:,}",
+        f"{resources.code_bytes:,}",
     )
     return f"| {' | '.join(map(str, cells))} |"
 
 
 def report(rank: int) -> str:
-    """All kernels, those that are chosen most first."""
+    """Section with all kernels, those that are chosen most often first."""
     ordered = sorted(schedules().items(), key=lambda item: (-item[1][1], dataclasses.astuple(item[0][1]), item[0][0]))
     rows = [row(direction, plan, count, rank) for (direction, _), (plan, count) in ordered]
     return f"""\

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from aria_ray.training.lora import FusedLoraLinear
 
 KINDS = {"q, o": (4096, 4096, 2), "k, v": (4096, 1024, 2), "gate, up": (4096, 14336, 2), "down": (14336, 4096, 1)}
-"""Inputs, outputs, and how many of them a block has (Llama-3.1-8B's config.json)."""
+"""Inputs, outputs and number per block of each kind of layer (Llama-3.1-8B's config.json)."""
 GOAL = 1.2
 OURS, PEER, PEER_BF16 = "ours", "PEFT", "PEFT, adapter in bfloat16"
 LARGEST_ERROR = 0.02
-"""Of y or a gradient against the peer's, relative: a layer that computes something else has no speed."""
+"""Largest relative difference of y or a gradient from the peer's: the speed of a wrong result is not measured."""
 
 
 class OneLayer(nn.Module):
-    """A linear layer by a name that an adapter can be put on."""
+    """Module with one named linear layer, as PEFT puts adapters on layers by name."""
 
     def __init__(self, inputs: int, outputs: int, device: torch.device) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class OneLayer(nn.Module):
 
 
 def layers(inputs: int, outputs: int, rank: int, device: torch.device) -> dict[str, nn.Module]:
-    """The same layer, adapter included, as each side computes it."""
+    """The same layer with the same adapter, computed by each side."""
     made = {}
     for name, layer, finer in ((OURS, FusedLoraLinear, True), (PEER, Linear, True), (PEER_BF16, Linear, False)):
         torch.manual_seed(0)
@@ -61,14 +61,14 @@ def largest_error(layers: dict[str, nn.Module], x: Tensor, grad: Tensor) -> floa
 
 
 def median_ms(run: Callable[[], object]) -> float:
-    """Of many runs, the L2 cache emptied before each."""
+    """Median time of many runs in ms, with the L2 cache emptied before each."""
     from triton.testing import do_bench
 
     return float(do_bench(run, return_mode="median"))
 
 
 def measure(kind: str, num_tokens: int, rank: int, num_rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Milliseconds of each side for forward and backward in each round, the sides in turn."""
+    """Milliseconds of forward and backward for each side and round; the sides take turns."""
     inputs, outputs, _ = KINDS[kind]
     sides = layers(inputs, outputs, rank, device)
     x = torch.randn(num_tokens, inputs, device=device, dtype=torch.bfloat16, requires_grad=True)
@@ -84,17 +84,17 @@ def measure(kind: str, num_tokens: int, rank: int, num_rounds: int, device: torc
 
 
 def report(num_tokens: int, rank: int, num_rounds: int) -> str:
-    """Measure every kind of layer and say what was found."""
+    """Section with the times of every kind of layer."""
     about = f"One LoRA layer of rank {rank} over {num_tokens:,} tokens in bfloat16, forward and backward, on random inputs"
     if not torch.cuda.is_available():
         return f"{about}: unmeasured, torch sees no GPU here. The goal is {GOAL} times PEFT's speed.\n"
     device = torch.device("cuda")
-    found = {kind: measure(kind, num_tokens, rank, num_rounds, device) for kind in KINDS}
-    found["a block's seven"] = {
-        side: [sum(KINDS[kind][2] * found[kind][side][number] for kind in KINDS) for number in range(num_rounds)]
+    times = {kind: measure(kind, num_tokens, rank, num_rounds, device) for kind in KINDS}
+    times["a block's seven"] = {
+        side: [sum(KINDS[kind][2] * times[kind][side][number] for kind in KINDS) for number in range(num_rounds)]
         for side in (OURS, PEER, PEER_BF16)
     }
-    rows = [table_row(kind, taken) for kind, taken in found.items()]
+    rows = [table_row(kind, taken) for kind, taken in times.items()]
     return f"""\
 {about}, on {torch.cuda.get_device_name(device)}: ms, medians of `triton.testing.do_bench`, {num_rounds} rounds, the sides in \
 turn; mean, least and most of the rounds. PEFT's layer runs on the vendor's library, with A and B in float32 as it comes, and \
@@ -107,7 +107,7 @@ in bfloat16. The goal is {GOAL} times the speed of PEFT as it comes.
 
 
 def table_row(kind: str, taken: dict[str, Sequence[float]]) -> str:
-    """One kind of layer."""
+    """Row of the table for one kind of layer."""
     ratios = [[theirs / ours for ours, theirs in zip(taken[OURS], taken[peer], strict=True)] for peer in (PEER, PEER_BF16)]
     times = [spread(taken[side], 3) for side in (OURS, PEER, PEER_BF16)]
     return f"| {kind} | {' | '.join([*times, *(spread(each, 2) for each in ratios)])} |"

@@ -72,7 +72,7 @@ the L2 channels, if they are interleaved plainly.
 
 
 def named_products() -> dict[str, Gemm]:
-    """Each different product once, under the names of what it does."""
+    """Each different product once, named by the layers that compute it."""
     named: dict[Gemm, list[str]] = {}
     for name, (inputs, outputs) in LLAMA_8B.linear_layers.items():
         named.setdefault(Gemm(TOKENS, outputs, inputs), []).append(name)
@@ -88,32 +88,32 @@ def named_products() -> dict[str, Gemm]:
 
 
 def schedule_table(products: dict[str, Gemm]) -> str:
-    """A line for each product."""
+    """Table with a row for each product."""
     head = (
         "product (rows)|N x K|tile|waves|workgroups|per CU, limited by|wave efficiency|CU efficiency|LDS KiB|registers"
         "|waves per SIMD|FLOP/byte, bound|predicted us|longest|AITER's tile"
     )
     lines = []
     for name, gemm in products.items():
-        found = choose_schedule(gemm, MI300X)
+        chosen = choose_schedule(gemm, MI300X)
         lines.append(
-            f"{name}|{gemm.n} x {gemm.k}|{found.block_m}x{found.block_n}x{found.block_k}|{found.num_warps}"
-            f"|{found.num_workgroups}|{found.workgroups_per_cu}, {found.limited_by}|{found.wave_efficiency:.0%}"
-            f"|{found.cu_efficiency:.0%}|{found.lds_bytes / 1024:.0f}"
-            f"|{found.vgprs}: {found.accumulator_vgprs} + {found.operand_vgprs}|{found.waves_per_simd}"
-            f"|{found.flops_per_byte:.0f}, {found.bound}|{found.predicted_s * 1e6:.1f}|{found.predicted_limit}"
-            f"|{schedule(gemm, aiter_tile(gemm.m), MI300X).predicted_s / found.predicted_s:.2f}"
+            f"{name}|{gemm.n} x {gemm.k}|{chosen.block_m}x{chosen.block_n}x{chosen.block_k}|{chosen.num_warps}"
+            f"|{chosen.num_workgroups}|{chosen.workgroups_per_cu}, {chosen.limited_by}|{chosen.wave_efficiency:.0%}"
+            f"|{chosen.cu_efficiency:.0%}|{chosen.lds_bytes / 1024:.0f}"
+            f"|{chosen.vgprs}: {chosen.accumulator_vgprs} + {chosen.operand_vgprs}|{chosen.waves_per_simd}"
+            f"|{chosen.flops_per_byte:.0f}, {chosen.bound}|{chosen.predicted_s * 1e6:.1f}|{chosen.predicted_limit}"
+            f"|{schedule(gemm, aiter_tile(gemm.m), MI300X).predicted_s / chosen.predicted_s:.2f}"
         )
     return table(head, lines)
 
 
 def aiter_tile(rows: int) -> Tile:
-    """What AITER's file has for so many rows."""
+    """Tile of AITER's file for that many rows."""
     return next(tile for most, tile in AITER_TILES if most is None or rows <= most)
 
 
 def sensitivity(gemms: Sequence[Gemm]) -> str:
-    """What the choice owes to the one figure that is somebody else's measurement."""
+    """Effect of the load latency, the one figure that is somebody else's measurement, on the choice of tiles."""
     lost = []
     for gemm in gemms:
         ours, other = choose_schedule(gemm, MI300X), choose_schedule(gemm, MI300X, L2_LATENCY_CLOCKS)
@@ -127,32 +127,32 @@ def sensitivity(gemms: Sequence[Gemm]) -> str:
     )
 
 
-def blocks(found: TileSchedule) -> tuple[int, int, int, int]:
-    """What tells tiles apart."""
-    return found.block_m, found.block_n, found.block_k, found.num_warps
+def blocks(chosen: TileSchedule) -> tuple[int, int, int, int]:
+    """Sizes that tell tiles apart."""
+    return chosen.block_m, chosen.block_n, chosen.block_k, chosen.num_warps
 
 
 def traffic_table(products: dict[str, Gemm]) -> str:
-    """L2 traffic of the products that have more than one tile in both directions, so that the order matters."""
+    """L2 traffic of the products with more than one tile in both directions, for which the order matters."""
     lines = []
     for name, gemm in products.items():
-        found = choose_schedule(gemm, MI300X)
-        if gemm.m <= found.block_m or gemm.n <= found.block_n:
+        chosen = choose_schedule(gemm, MI300X)
+        if gemm.m <= chosen.block_m or gemm.n <= chosen.block_n:
             continue
-        tile = Tile(*blocks(found))
+        tile = Tile(*blocks(chosen))
         dealt = {group: sum(traffic_by_tile(gemm, tile, MI300X, group, remap=False)) / MIB for group in GROUPS}
-        renumbered = sum(l2_traffic(gemm, tile, MI300X, found.group_m)) / MIB
+        renumbered = sum(l2_traffic(gemm, tile, MI300X, chosen.group_m)) / MIB
         once = (gemm.m + gemm.n) * gemm.k * 2 / MIB
         lines.append(
             f"{name}|{gemm.n} x {gemm.k}|{once:,.0f}|{dealt[8]:,.0f}|{min(dealt.values()):,.0f}|{renumbered:,.0f}"
-            f"|{found.group_m}|{dealt[8] / renumbered:.1f}|{min(dealt.values()) / renumbered:.1f}"
+            f"|{chosen.group_m}|{dealt[8] / renumbered:.1f}|{min(dealt.values()) / renumbered:.1f}"
         )
     head = "product (rows)|N x K|once|dealt out, groups of 8|dealt out, best group|renumbered|group|saves over 8|over best"
     return table(head, lines)
 
 
 def channel_table() -> str:
-    """Overload of the walks by interleave, without and with padding."""
+    """Overload by interleave, without and with padding."""
     columns = (LLAMA_8B.hidden_size, LLAMA_8B.intermediate_size)
     walks = [(rows, width) for width in columns for rows in WALK_ROWS]
     lines = [

@@ -1,6 +1,6 @@
-"""A matrix product with a product of low rank added in its epilogue: the one Triton kernel, for gfx942 and sm_90 alike.
+"""Triton kernel of a matrix product with a low-rank product added in its epilogue, for gfx942 and sm_90.
 
-M, N = rows and columns of the result, K = inner size of the large product, R = that of the thin one (the rank)
+M, N = rows and columns of the result, K = inner size of the large product, R = inner size of the low-rank product (the rank)
 """
 
 import triton
@@ -13,9 +13,9 @@ def tile_of_program(
 ) -> tuple[tl.tensor, tl.tensor]:
     """Row and column of the tile that a program computes.
 
-    The hardware deals workgroups out to the XCDs in turn (workgroup w to XCD w mod 8), each XCD with an L2 cache of its own. So
-    each XCD gets a run of neighbouring tiles, and within a run `GROUP_M` rows of tiles are walked column by column, so that
-    what is resident at a time shares rows of one operand and columns of the other.
+    The hardware deals workgroups out to the XCDs in turn (workgroup w to XCD w mod 8), and each XCD has an L2 cache of its own.
+    Tiles are renumbered so that each XCD gets a run of neighbours. Within a run, `GROUP_M` rows of tiles are walked column by
+    column, so that the tiles resident at a time share rows of one operand and columns of the other.
     """
     num_tiles = num_tiles_m * num_tiles_n
     xcd = program % NUM_XCDS
@@ -29,7 +29,7 @@ def tile_of_program(
 
 @triton.jit  # type: ignore[untyped-decorator]  # as above
 def _added(left: tl.tensor, right: tl.tensor, total: tl.tensor, WIDEN: tl.constexpr) -> tl.tensor:
-    """`total` plus a product, in float32."""
+    """`total` + `left` `right`, accumulated in float32."""
     if WIDEN:
         left, right = left.to(tl.float32), right.to(tl.float32)
     return tl.dot(left, right, total, input_precision="ieee")
@@ -64,10 +64,10 @@ def low_rank_gemm_kernel(  # noqa: PLR0913, PLR0917  # no structures: a tensor i
 ) -> None:
     """out (M, N) = left (M, K) right (K, N) + scale thin (M, R) factor (R, N); `thin` and `out` are contiguous.
 
-    Offsets are of 32 bits: no tensor may reach over more than 2^31 elements. Rows and columns beyond the edge are read from the
-    other side and not written. `WHOLE_K` says that BLOCK_K divides K, `WIDEN` that factors are turned into float32 first.
+    Offsets have 32 bits: no tensor may span more than 2^31 elements. Rows and columns beyond the edge wrap around when they are
+    read, and are not written. `WHOLE_K`: BLOCK_K divides K. `WIDEN`: factors are converted to float32 first.
     """
-    # Where the compiler knows that offsets are not negative it has buffer loads on AMD, whose addresses are shorter.
+    # On AMD the compiler uses buffer loads, with shorter addresses, where it knows that offsets are not negative.
     tl.assume(left_m >= 0)
     tl.assume(left_k >= 0)
     tl.assume(right_k >= 0)
@@ -92,7 +92,7 @@ def low_rank_gemm_kernel(  # noqa: PLR0913, PLR0917  # no structures: a tensor i
         total = _added(some_left, some_right, total, WIDEN)
         left_tile += BLOCK_K * left_k
         right_tile += BLOCK_K * right_k
-    # The accumulator is still in registers: the low-rank product costs R / K of the large one and no pass over memory.
+    # The accumulator is still in registers: the low-rank product costs R / K of the large one, and no pass over memory.
     ranks = tl.arange(0, BLOCK_R)
     for start in range(0, RANK, BLOCK_R):
         known = start + ranks < RANK
@@ -100,7 +100,7 @@ def low_rank_gemm_kernel(  # noqa: PLR0913, PLR0917  # no structures: a tensor i
         some_factor = tl.load(
             factor + (start + ranks)[:, None] * factor_r + columns[None, :] * factor_n, mask=known[:, None], other=0.0
         )
-        # Scaled before the product, not after: a second accumulator would take as many registers as the first.
+        # Scaled before the product: scaling after it needs a second accumulator, with as many registers as the first.
         some_thin = (some_thin.to(tl.float32) * scale).to(thin.dtype.element_ty)
         total = _added(some_thin, some_factor, total, WIDEN)
     rows = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)

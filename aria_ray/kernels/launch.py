@@ -1,7 +1,4 @@
-"""The kernel on a device.
-
-M, N, K, R as in `gemm`
-"""
+"""Launch of the kernel on a device; M, N, K, R as in `gemm`."""
 
 from functools import cache
 
@@ -15,13 +12,13 @@ from aria_ray.kernels.gemm import low_rank_gemm_kernel
 from aria_ray.machine.specs import MI300X, Accelerator
 
 TYPES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-"""Triton's names of the types that the kernel takes."""
+"""Types that the kernel takes, by Triton's names."""
 SAME_BLOCKS_ROWS = 256
-"""Products whose M rounds up to the same multiple of this take the same blocks: packs are of any length."""
+"""Blocks are chosen for M rounded up to a multiple of this: packs have any length, and each choice is a compilation."""
 
 
 def can_launch(tensor: Tensor) -> bool:
-    """Whether the kernel runs on this tensor's device and type: a GPU, or any in Triton's interpreter (TRITON_INTERPRET=1)."""
+    """Whether the kernel runs on the tensor's type and device: a GPU, or any in Triton's interpreter (TRITON_INTERPRET=1)."""
     return tensor.dtype in TYPES and (tensor.is_cuda or bool(triton.knobs.runtime.interpret))
 
 
@@ -29,7 +26,7 @@ def low_rank_gemm(left: Tensor, right: Tensor, thin: Tensor, factor: Tensor, sca
     """left (M, K) right (K, N) + scale thin (M, R) factor (R, N), all of one type, accumulated in float32.
 
     Raises:
-        TrainingError: a matrix reaches over 2^31 elements, more than the kernel's offsets.
+        TrainingError: a matrix spans more than 2^31 elements, the limit of the kernel's offsets.
     """
     (m, k), n, rank = left.shape, right.shape[1], thin.shape[1]
     out = left.new_empty(m, n)
@@ -53,7 +50,7 @@ def low_rank_gemm(left: Tensor, right: Tensor, thin: Tensor, factor: Tensor, sca
         *right.stride(),
         *factor.stride(),
         **blocks.constants(rank, k),
-        WIDEN=interpreted and left.dtype == torch.bfloat16,  # the interpreter multiplies bf16 as if its bits were integers
+        WIDEN=interpreted and left.dtype == torch.bfloat16,  # the interpreter multiplies the bits of bf16 as integers
         **({} if interpreted else blocks.options),
     )
     return out
@@ -66,12 +63,12 @@ def _blocks(m: int, n: int, k: int, dtype: str, device: torch.device) -> Blocks:
 
 @cache
 def _device(device: torch.device) -> Accelerator:
-    """What a device is; the interpreter, on a processor, takes the way of the MI300X."""
+    """Accelerator of a torch device; the interpreter, on a processor, takes the blocks of the MI300X."""
     if device.type != "cuda":
         return MI300X
-    found = torch.cuda.get_device_properties(device)
-    target = found.gcnArchName.split(":")[0] if torch.version.hip else f"sm_{found.major}{found.minor}"
-    return known_device(target, found.multi_processor_count)
+    properties = torch.cuda.get_device_properties(device)
+    target = properties.gcnArchName.split(":")[0] if torch.version.hip else f"sm_{properties.major}{properties.minor}"
+    return known_device(target, properties.multi_processor_count)
 
 
 def _check_reach(tensor: Tensor) -> None:

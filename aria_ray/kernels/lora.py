@@ -1,6 +1,6 @@
-"""A linear layer with a LoRA adapter in one product, forward and backward.
+"""Linear layer with a LoRA adapter as one product, forward and backward.
 
-T = tokens, I = inputs of the layer, O = outputs, R = rank; the types are those of x and W, A and B may be of a finer one
+T = tokens, I = inputs of the layer, O = outputs, R = rank. x and W have one type; A and B may have a finer one.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from aria_ray.kernels.launch import can_launch, low_rank_gemm
 class LoraLinear(torch.autograd.Function):
     """y = x W^T + s (x A^T) B^T for a frozen W (LoRA, arXiv 2106.09685).
 
-    Two of its products are large, x W^T and g W. These are ours, as no library adds a product of low rank in the epilogue: y
-    and grad x are written once, not written, read and written again. The thin ones are the library's: a result of R columns or
-    rows is bound by reading x or g once, whoever does it, and needs its inner size split over the device, which hipBLASLt and
-    cuBLAS do. x A^T is not computed inside the large product, where each of its O / 128 columns of tiles would do it again.
-    Elsewhere than on a GPU all is the library's.
+    The two large products, x W^T and g W, use the project's kernel, as no library adds a low-rank product in the epilogue: y
+    and grad x are written once, not written, read and written again. The thin products use the library. A result of R columns
+    or rows is bound by reading x or g once and needs its inner size split over the device, which hipBLASLt and cuBLAS do. x A^T
+    is not computed inside the large product, where each of its O / 128 columns of tiles would repeat it. On a processor all
+    products use the library.
     """
 
     @staticmethod
@@ -38,7 +38,7 @@ class LoraLinear(torch.autograd.Function):
         grad_rows = grad.flatten(0, -2)  # (T, O)
         grad_thin = grad_rows @ b.to(grad.dtype)  # (T, R)
         grad_x = None
-        if ctx.needs_input_grad[0]:  # not of the first layer where embeddings are frozen
+        if ctx.needs_input_grad[0]:  # false in the first layer where embeddings are frozen
             grad_x = _product(grad_rows, weight, grad_thin, a.to(grad.dtype), ctx.scale).unflatten(0, grad.shape[:-1])
         grad_a = (grad_thin.T @ rows).to(a.dtype) * ctx.scale  # (R, I)
         grad_b = (grad_rows.T @ thin).to(b.dtype) * ctx.scale  # (O, R)

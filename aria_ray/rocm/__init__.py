@@ -1,1 +1,1 @@
-"""What AMD GPUs need: which GPUs a process sees, and ROCm's settings."""
+"""AMD GPUs: which of them a process sees, and ROCm's settings."""

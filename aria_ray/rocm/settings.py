@@ -1,4 +1,4 @@
-"""Settings of ROCm for MI300X: one table of environment variables, and one of what the host's kernel has to be set to.
+"""Settings of ROCm for MI300X: one table of environment variables, and one of the host kernel's settings.
 
 `training/train.py` gives the first to Ray Train's workers where torch is a build for ROCm, `serve/mi300x.yaml` has those of
 serving (a test compares them), `aria doctor` looks at both. None was measured by the project: it has had no such machine.
@@ -30,9 +30,9 @@ class Setting:
     source: str
     stages: tuple[RocmStage, ...] = ("training", "serving")
     many_gpus: bool = False
-    """Whether it is for processes that talk to other GPUs only: training on several. An engine has one GPU to itself."""
+    """Whether only training on several GPUs needs it, for communication between them; an engine has one GPU."""
     beside: str = ""
-    """Another variable without which it makes no sense: one that only the user can set."""
+    """Another variable that this one needs and that only the user can set."""
 
 
 SETTINGS = (
@@ -92,16 +92,16 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class HostSetting:
-    """One setting of the host's kernel."""
+    """One setting of the host's kernel, and how to correct it."""
 
     what: str
     paths: str
-    """Where the kernel shows it: a pattern below /."""
+    """Files in which the kernel shows it: a glob pattern below /."""
     value: str
     fix: str
     source: str
     bare_metal: bool
-    """Whether a virtual machine's guest is not shown it, nor can change it."""
+    """Whether it exists on bare metal only: a virtual machine's guest neither sees nor changes it."""
 
 
 _AMDGPU = "Linux, drivers/gpu/drm/amd/amdgpu"
@@ -134,9 +134,10 @@ HOST_SETTINGS = (
 
 
 def settings_for(stage: RocmStage, num_gpus: int, environ: Mapping[str, str]) -> Iterator[Setting]:
-    """The settings of a stage whose processes work together on so many GPUs, and those of the stage that `environ` has.
+    """Settings of a stage whose processes work together on `num_gpus` GPUs.
 
-    `environ` decides on settings beside another, too.
+    A setting that needs another variable (`beside`) is included where `environ` has that variable. A setting of the stage that
+    `environ` itself has is always included.
     """
     for setting in SETTINGS:
         fits = (num_gpus > 1 or not setting.many_gpus) and (not setting.beside or setting.beside in environ)
@@ -145,9 +146,9 @@ def settings_for(stage: RocmStage, num_gpus: int, environ: Mapping[str, str]) ->
 
 
 def training_env(num_gpus: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables for the workers of a training on so many AMD GPUs.
+    """Environment variables for the workers of a training on `num_gpus` AMD GPUs.
 
-    What is set in `environ`, the driver's own, wins, and is handed on: workers on other nodes do not inherit it.
+    A value in `environ`, the driver's environment, wins and is passed on: workers on other nodes do not inherit it.
     """
     settings = list(settings_for("training", num_gpus, environ))
     beside = {setting.beside: environ[setting.beside] for setting in settings if setting.beside in environ}
@@ -160,15 +161,15 @@ def serving_env() -> dict[str, str]:
 
 
 def contradictions(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
-    """Settings of the table that `environ` has another value for, with that value."""
+    """Settings for which `environ` has another value than the table, each with that value."""
     for setting in SETTINGS:
-        found = environ.get(setting.name)
-        if found is not None and found != setting.value:
-            yield setting, found
+        value = environ.get(setting.name)
+        if value is not None and value != setting.value:
+            yield setting, value
 
 
 def read_host(setting: HostSetting, root: Path = Path("/")) -> list[str | None]:
-    """What the kernel shows for a setting, of each GPU or once; None what it does not tell; empty where it shows nothing."""
+    """Values that the kernel shows for a setting, one per GPU or one in all; None is an unknown value. Empty: no such file."""
     return [_read(path) for path in sorted(root.glob(setting.paths))]
 
 

@@ -1,7 +1,7 @@
-"""What Ray 2.60 and vLLM do differently on AMD GPUs, in one place: how the GPUs are counted, named and handed out.
+"""Differences of Ray 2.60 and vLLM on AMD GPUs, in one place: how the GPUs are counted, named and assigned.
 
-Nothing here needs a GPU or ROCm, and nothing asks for an `accelerator_type`: Ray takes it from a table of PCI ids that lacks
-the MI300X of virtual machines (0x74b5), where whoever asks for one waits for ever. `serve/mi300x.yaml` names none either.
+Nothing here needs a GPU or ROCm. No code asks Ray for an `accelerator_type`, and neither does `serve/mi300x.yaml`: Ray takes
+the type from a table of PCI ids that lacks the MI300X of virtual machines (0x74b5), so such a request would wait for ever.
 """
 
 import re
@@ -11,23 +11,23 @@ from pathlib import Path
 from aria_ray.errors import AriaError
 
 KFD = Path("/sys/class/kfd/kfd/topology/nodes")
-"""Where amdgpu, the kernel driver, shows a folder for each CPU socket and each GPU."""
+"""Folder in which amdgpu, the kernel driver, has a folder for each CPU socket and each GPU."""
 
 TRAIN_WORKER_ENV = {"RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "1"}
 """Environment of Ray Train's GPU workers; on NVIDIA GPUs it changes nothing.
 
-Ray sets HIP_VISIBLE_DEVICES to a worker's own GPU, Ray Train shares the GPUs of all workers of the node through
-CUDA_VISIBLE_DEVICES only and takes the device number from there. HIP_VISIBLE_DEVICES wins, so the second worker would be given
-`cuda:1` where it can see one device. With this set Ray leaves HIP_VISIBLE_DEVICES alone. Not for other workers: they would
-see every GPU of their node.
+Ray sets HIP_VISIBLE_DEVICES to a worker's own GPU. Ray Train sets only CUDA_VISIBLE_DEVICES to the GPUs of all workers of the
+node, and takes the device number from there. HIP_VISIBLE_DEVICES wins, so the second worker would be given `cuda:1` although it
+sees one device. With this variable Ray leaves HIP_VISIBLE_DEVICES alone. Other workers must not have it: they would see every
+GPU of their node.
 """
 
 
 def check_environment(environ: Mapping[str, str], kfd: Path = KFD) -> None:
     """Refuse an environment in which Ray or vLLM cannot tell which GPUs are theirs.
 
-    To be called before `import ray`, which raises for the first of the two. Lets everything through where this node has no AMD
-    GPU: there they do not read these variables.
+    Call it before `import ray`, which raises for the first of the two errors. Without an AMD GPU on this node every environment
+    passes: Ray and vLLM do not read these variables then.
 
     Raises:
         AriaError: ROCR_VISIBLE_DEVICES is set without HIP_VISIBLE_DEVICES, or HIP_VISIBLE_DEVICES and CUDA_VISIBLE_DEVICES
@@ -50,10 +50,10 @@ def check_environment(environ: Mapping[str, str], kfd: Path = KFD) -> None:
 
 
 def check_gpus_counted(ray_gpus: float, kfd: Path = KFD) -> None:
-    """Refuse to go on where the kernel shows AMD GPUs on this node and `ray_gpus`, the GPUs of Ray's cluster, are none.
+    """Refuse a cluster in which Ray counts no GPUs (`ray_gpus`) although the kernel shows AMD GPUs on this node.
 
     Raises:
-        AriaError: Ray has not seen them; it says nothing about it itself.
+        AriaError: Ray has not found the GPUs; Ray itself does not report it.
     """
     shown = num_gpus_of_kernel(kfd)
     if shown > 0 and ray_gpus == 0:
@@ -66,7 +66,7 @@ def check_gpus_counted(ray_gpus: float, kfd: Path = KFD) -> None:
 
 
 def num_gpus_of_kernel(kfd: Path = KFD) -> int:
-    """AMD GPUs that the kernel driver lets this process see (each partition of a partitioned one); 0 without the driver."""
+    """Number of AMD GPUs that the kernel driver shows this process, each partition of a GPU counted; 0 without the driver."""
     return sum(_num_simds(properties) > 0 for properties in kfd.glob("*/properties"))
 
 
@@ -76,5 +76,5 @@ def _num_simds(properties: Path) -> int:
         text = properties.read_text(encoding="ascii")
     except PermissionError:
         return 0  # a GPU outside this container's cgroup (kernel: kfd_devcgroup_check_permission)
-    found = re.search(r"^simd_count (\d+)$", text, re.M)
-    return int(found[1]) if found else 0
+    simd_count = re.search(r"^simd_count (\d+)$", text, re.M)
+    return int(simd_count[1]) if simd_count else 0

@@ -1,1 +1,1 @@
-"""What the machines do while something runs: processors, memory and GPUs, sampled on this machine or on every node."""
+"""Usage of processors, memory and GPUs while something runs, sampled on this machine or on every node of a cluster."""

@@ -1,6 +1,6 @@
-"""Processor time, memory and GPUs of this machine while something runs, from the operating system and the GPUs' own libraries.
+"""Samples of this machine's processors, memory and GPUs while something runs.
 
-The nodes of a Ray cluster are sampled by `telemetry.cluster`.
+`telemetry.cluster` samples the nodes of a Ray cluster.
 """
 
 import contextlib
@@ -37,19 +37,21 @@ holds a lock that the process waits for. Samples of 0.15 s each, as beside Ray, 
 
 
 def tree_memory_gib() -> float:
-    """Memory of this process and all below it, as proportional set size: pages that several processes share are counted once
-    over all of them, which matters with Ray's shared object store."""
+    """Memory of this process and all below it, in GiB, as proportional set size.
+
+    Pages that several processes share are counted once over all of them, which matters with Ray's shared object store.
+    """
     process = psutil.Process()
     total = 0
     for each in (process, *process.children(recursive=True)):
-        # A process that ended since it was listed takes no memory.
+        # A process that has ended since it was listed takes no memory.
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             total += each.memory_full_info().pss
     return total / 2**30
 
 
 def machine_memory_gib() -> float:
-    """Memory of this machine that is taken, by all processes together, whoever started them and in whatever container."""
+    """Memory of this machine in use, in GiB, by all processes in all containers."""
     memory = psutil.virtual_memory()
     return (memory.total - memory.available) / 2**30
 
@@ -64,7 +66,7 @@ class Sampling(ABC):
 
     def __init__(self, name: str) -> None:
         self.started_s = time.perf_counter()
-        """Start of the block, as `time.perf_counter` tells it; times of samples are in seconds since then."""
+        """Start of the block (`time.perf_counter`); times of samples are in seconds since then."""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -102,7 +104,7 @@ class Sampling(ABC):
         """Usage of the machines between two moments of `time.perf_counter`.
 
         `gpus` limits the GPUs' busy share to these, each given by its node and PCI address: other GPUs of the machine may
-        work for somebody else.
+        work for somebody else. A field of the result is None where nothing was sampled in between.
         """
         span = (begin_s - self.started_s, end_s - self.started_s)
         return Usage(
@@ -130,10 +132,10 @@ class Sampling(ABC):
 
 
 class MachineSampler(Sampling):
-    """Samples while its block runs: busy share of the machine's cores, memory, the GPUs.
+    """Samples the busy share of this machine's cores, its memory and its GPUs while its block runs.
 
-    Every second, less often (up to every ten) where a sample itself takes long, and once more at the end. `on_sample` is called
-    with each, in the sampler's thread.
+    Samples are a second apart, or up to ten seconds where a sample costs much (`interval_s`), and one is taken at the end.
+    `read_memory_gib` decides whose memory is sampled. `on_sample` is called with each sample, in the sampler's thread.
     """
 
     def __init__(
@@ -156,28 +158,8 @@ class MachineSampler(Sampling):
         """The timeline of this machine."""
         return (self.timeline,)
 
-    @property
-    def t_s(self) -> list[float]:
-        """When each sample was taken, in seconds since `started_s`."""
-        return [sample.t_s for sample in self.timeline.samples]
-
-    @property
-    def memory_gib(self) -> list[float]:
-        """Memory of each sample, in GiB."""
-        return [sample.memory_gib for sample in self.timeline.samples]
-
-    @property
-    def cpu_share(self) -> float | None:
-        """Mean busy share of the cores, None before the second sample."""
-        return mean_cpu_share(self.timelines)
-
-    @property
-    def gpu_share(self) -> float | None:
-        """Mean busy share of all GPUs, None where none told any."""
-        return mean_gpu_share(self.timelines)
-
     def series(self, marks: Sequence[tuple[float, str]] = ()) -> dict[str, Any]:
-        """All samples, as the content of `telemetry.json`; `marks` say what began at which second of the block."""
+        """Content of `telemetry.json`: all samples, and `marks`, each the second of the block at which something began."""
         return machine_series(self.timeline, marks)
 
     def sample_now(self) -> float:
@@ -197,7 +179,7 @@ class MachineSampler(Sampling):
         return [(sample.t_s, sample.memory_gib) for sample in self.timeline.samples]
 
     def _run(self) -> None:
-        psutil.cpu_percent()  # each thread has readings of its own: the first starts the window of the next
+        psutil.cpu_percent()  # psutil reads per thread: the first reading starts the window of the next
         cpu_share, request = None, None
         while True:
             is_last, before_s = self._done.is_set(), time.thread_time()

@@ -1,4 +1,4 @@
-"""What machines did over time, and what it comes to: shares and peaks of a span, a few words for a person, `telemetry.json`."""
+"""Samples of machines over time, and their summaries: means and peaks of a span, a progress line, `telemetry.json`."""
 
 import math
 from collections import defaultdict
@@ -10,14 +10,15 @@ from typing import Any
 from aria_ray.telemetry.gpus import GpuReading
 
 Span = tuple[float, float]
-"""From second to second of what was sampled, both ends in it."""
+"""First and last second of a part of a timeline, both included."""
 ALWAYS = (-math.inf, math.inf)
 MAX_MOMENTS = 1800
-"""Of a cluster's series: a picture shows 120, and eight nodes of eight GPUs fill 15 MB with these."""
+"""Largest number of moments in a cluster's series. A plot shows 120; eight nodes of eight GPUs fill 15 MB with this many."""
 STALE_S = 20.0
-"""Without a sample for so long behind the others, a node is not there any more, or has no work."""
+"""A node whose last sample is this many seconds older than the newest of all is gone or has no work."""
 LEAST_STEP_S = 2.0
-"""Twice the time between two samples, so that each moment of a cluster's series has one of every node that is there."""
+"""Smallest step of a cluster's series, in seconds: twice the time between two samples, so that every live node has a sample in
+each step."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Sample:
     t_s: float
     """Seconds since sampling began."""
     cpu_share: float | None
-    """Busy share of all cores since the sample before, 0 to 1; None in the first."""
+    """Busy share of all cores since the previous sample, 0 to 1; None in the first."""
     memory_gib: float
+    """Memory in use: of the machine, or of the run's processes, as the sampler was told."""
     gpus: tuple[GpuReading, ...] = ()
 
 
@@ -37,32 +39,33 @@ class Timeline:
     """The samples of one machine so far."""
 
     node: str
-    """Its address, as Ray knows it; empty for a machine without Ray."""
+    """The machine's address, as Ray knows it; empty for a machine without Ray."""
     cores: int
+    """Number of its logical cores."""
     library: str | None
-    """What its GPUs are read by; None where there are none."""
+    """Name of the library that reads its GPUs; None where it has none."""
     gpu_names: tuple[str, ...]
     samples: list[Sample] = field(default_factory=list)
     gpu_addresses: tuple[str | None, ...] = ()
-    """On the PCI bus, of each GPU; None what is not told."""
+    """PCI address of each GPU; None where it is not known."""
 
     def within(self, span: Span) -> list[Sample]:
-        """The samples of a span."""
+        """Samples of a span."""
         return [sample for sample in self.samples if span[0] <= sample.t_s <= span[1]]
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Usage of the machines during a span. None is what was not sampled or not told."""
+    """Usage of the machines during a span. A field is None where it was not sampled or a GPU does not tell it."""
 
     cpu_share: float | None
     """Mean busy share of the cores, 0 to 1."""
     gpu_share: float | None
     """Mean share of time in which the GPUs ran anything, 0 to 1."""
     peak_memory_gib: float | None
-    """Largest memory of this process and all below it."""
+    """Largest memory of this process and all below it, in GiB; None on a cluster."""
     peak_gpu_memory_gib: float | None
-    """Largest memory taken of one GPU, by any process."""
+    """Largest memory in use on one GPU, by all processes, in GiB."""
 
 
 def mean_cpu_share(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float | None:
@@ -75,10 +78,10 @@ def mean_cpu_share(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float 
 def mean_gpu_share(
     timelines: Iterable[Timeline], span: Span = ALWAYS, only: Sequence[tuple[str, str]] | None = None
 ) -> float | None:
-    """Mean busy share of the GPUs of all machines, or `only` of those, each by its node and PCI address.
+    """Mean busy share of the GPUs of all machines, or of those in `only`, each given by its node and PCI address.
 
-    None where no GPU told any, and where not as many were sampled as are asked for: an address is not known, or stands for the
-    parts that one GPU was split into.
+    None where no GPU tells its share, and where the number of sampled GPUs is not that of `only`: an address is then not known,
+    or belongs to several parts that one GPU was split into.
     """
     chosen = [
         (timeline, index)
@@ -92,15 +95,15 @@ def mean_gpu_share(
 
 
 def peak_gpu_memory_gib(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float | None:
-    """The most memory that was taken of one GPU, by whomever; None where no GPU told any."""
+    """Largest memory in use on one GPU, by all processes, in GiB; None where no GPU tells it."""
     readings = (gpu for timeline in timelines for sample in timeline.within(span) for gpu in sample.gpus)
     return max((gpu.memory_gib for gpu in readings if gpu.memory_gib is not None), default=None)
 
 
 def in_words(timelines: Sequence[Timeline]) -> str:
-    """The newest samples for the line of progress: `cpu 92 %, gpu 81 %, 412 W`; what is not told is left out.
+    """Newest samples for the progress line: `cpu 92 %, gpu 81 %, 412 W`; what is not known is left out.
 
-    Shares are means over all machines; the power is that of one GPU on average.
+    Shares are means over all machines, the power is the mean over all GPUs.
     """
     last = [timeline.samples[-1] for timeline in timelines if timeline.samples]
     latest_s = max((sample.t_s for sample in last), default=0.0)
@@ -117,7 +120,7 @@ def in_words(timelines: Sequence[Timeline]) -> str:
 
 
 def machine_series(timeline: Timeline, marks: Sequence[tuple[float, str]]) -> dict[str, Any]:
-    """All samples of one machine, as the content of `telemetry.json`; `marks` say what began at which second."""
+    """Content of `telemetry.json` for one machine: all samples, and `marks`, each the second at which something began."""
     samples = timeline.samples
     return {
         "source": _source([timeline]),
@@ -133,11 +136,12 @@ def machine_series(timeline: Timeline, marks: Sequence[tuple[float, str]]) -> di
 
 
 def cluster_series(timelines: Sequence[Timeline], marks: Sequence[tuple[float, str]]) -> dict[str, Any]:
-    """The samples of all nodes at common moments, as the content of `telemetry.json`.
+    """Content of `telemetry.json` for a cluster: the samples of all nodes at common moments.
 
-    The columns of one machine are there too, so that who reads those can read this: `cpu_share` is the mean over the cores of
-    all nodes, `memory_gib` the sum over the nodes, `gpus` lists those of all nodes, each with its `node`. `nodes` has the first
-    two for each node. A value is the mean of the samples since the moment before; null where a node was not there (any more).
+    The columns of one machine (`machine_series`) are there too, so that one reader serves both: `cpu_share` is the mean over
+    the cores of all nodes, `memory_gib` the sum over the nodes, `gpus` lists the GPUs of all nodes, each with its `node`. In
+    `nodes` are the first two of each node. A value is the mean of the samples since the previous moment; null where a node was
+    absent.
     """
     end_s = max((sample.t_s for timeline in timelines for sample in timeline.samples), default=0.0)
     step_s = max(LEAST_STEP_S, end_s / MAX_MOMENTS)
@@ -169,7 +173,7 @@ def cluster_series(timelines: Sequence[Timeline], marks: Sequence[tuple[float, s
 
 
 def _cells(timeline: Timeline, step_s: float, num_moments: int) -> list[list[Sample]]:
-    """The samples in each of the steps."""
+    """Samples in each step."""
     cells: dict[int, list[Sample]] = defaultdict(list)
     for sample in timeline.samples:
         cells[min(max(0, int(sample.t_s / step_s)), num_moments - 1)].append(sample)
@@ -181,7 +185,7 @@ def _columns(cells: Sequence[Sequence[Sample]], value: Callable[[Sample], float 
 
 
 def _gpu_columns(cells: Sequence[Sequence[GpuReading]]) -> dict[str, list[float | None]]:
-    """The readings of one GPU at each moment, by what is read."""
+    """Columns of one GPU, each with its value at each moment."""
     names = ("busy_share", "memory_busy_share", "memory_gib", "power_w")
     return {name: [_rounded(_mean(getattr(reading, name) for reading in cell)) for cell in cells] for name in names}
 

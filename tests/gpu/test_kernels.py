@@ -38,11 +38,11 @@ def test_the_layers_of_llama_8b(inputs, outputs, tokens):
     x, weight, a, b = some(tokens, inputs), some(outputs, inputs), some(16, inputs), some(outputs, 16)
     ours, theirs = ([value.to(dtype, copy=True).requires_grad_() for value in (x, a, b)] for dtype in (x.dtype, torch.float64))
     grad = some(tokens, outputs)
-    found = LoraLinear.apply(ours[0], weight, ours[1], ours[2], 2.0)
+    result = LoraLinear.apply(ours[0], weight, ours[1], ours[2], 2.0)
     expected = theirs[0] @ weight.double().T + 2.0 * theirs[0] @ theirs[1].T @ theirs[2].T
-    found.backward(grad)
+    result.backward(grad)
     expected.backward(grad.double())
-    pairs = [(found, expected), *((mine.grad, other.grad) for mine, other in zip(ours, theirs, strict=True))]
+    pairs = [(result, expected), *((mine.grad, other.grad) for mine, other in zip(ours, theirs, strict=True))]
     for mine, other in pairs:
         assert (mine.double() - other).norm() / other.norm() < 5e-3  # bfloat16 rounds by up to 2^-9
 

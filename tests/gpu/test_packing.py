@@ -39,13 +39,13 @@ def test_flex_attention_has_the_gradients_of_plain_attention():
     )
     model = LlamaForCausalLM(config).cuda()
     packed = pack(turns())
-    found = []
+    losses_and_gradients = []
     for choose in (lambda: model.set_attn_implementation("sdpa"), lambda: use_prefix_tree_attention(model)):
         choose()
         model.zero_grad()
         loss = backward(model, packed, 1.0)
-        found.append((loss.item(), [parameter.grad.clone() for parameter in model.model.parameters()]))
+        losses_and_gradients.append((loss.item(), [parameter.grad.clone() for parameter in model.model.parameters()]))
     assert model.config._attn_implementation == "flex_attention"
-    assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
-    for ours, theirs in zip(found[1][1], found[0][1], strict=True):
+    assert losses_and_gradients[1][0] == pytest.approx(losses_and_gradients[0][0], rel=1e-5)
+    for ours, theirs in zip(losses_and_gradients[1][1], losses_and_gradients[0][1], strict=True):
         assert (ours - theirs).norm() / theirs.norm() < 1e-3  # TF32 in the fused kernel's products

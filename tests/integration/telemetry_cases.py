@@ -109,7 +109,7 @@ def samplers():
 
 
 def test_a_node_without_work_is_left_so_that_it_can_be_given_back(cluster, monkeypatch):
-    monkeypatch.setattr(cluster_telemetry, "REST_S", 1.0)
+    monkeypatch.setattr(cluster_telemetry, "IDLE_S", 1.0)
     joined = cluster.add_node(num_cpus=1, resources={"work": 1})
     with start_sampling(cluster=True) as sampler:
         wait_until(lambda: sampler.timelines, "the head's sampler says nothing")

@@ -1,7 +1,7 @@
-"""What a tile of a matrix product takes of a CDNA3 compute unit (gfx942): LDS, registers, and how many run at a time.
+"""LDS and registers of a tile of a matrix product on a CDNA3 compute unit (gfx942), and how many tiles run at a time.
 
-A workgroup makes one tile of C in steps of K: it loads its part of A and B into LDS, from there each wavefront loads its share
-into registers and multiplies it with matrix instructions (MFMA).
+A workgroup computes one tile of C in steps of K. It loads its part of A and B into LDS; from there each wavefront loads its
+share into registers and multiplies it with matrix instructions (MFMA).
 """
 
 import math
@@ -14,26 +14,28 @@ BYTES = {"bf16": 2, "fp16": 2, "fp8": 1}
 INSTRUCTION_K = {"bf16": {16: 16, 32: 8}, "fp16": {16: 16, 32: 8}, "fp8": {16: 32, 32: 16}}
 """Inner size of the instructions with 16 and with 32 rows and columns (AMD matrix instruction calculator, cdna3)."""
 MAX_WAVES_PER_SIMD, VGPR_BLOCK = 8, 8
-"""As LLVM counts occupancy for gfx942, and so for all of 1,284 products compiled; AMD's tuning guide has blocks of 16."""
+"""Largest number of wavefronts of a SIMD unit, and registers allocated at a time, as LLVM counts them for gfx942: right for all
+of 1,284 compiled products. AMD's tuning guide says blocks of 16."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What a workgroup does: its part of C, and how it goes about it."""
+    """Tile of C that a workgroup computes, and how it is split over steps and wavefronts."""
 
     block_m: int
     block_n: int
     block_k: int
     num_warps: int = 4
-    """Wavefronts: fewer than 4 leave SIMD units of the compute unit without one."""
+    """Number of wavefronts; with fewer than 4, SIMD units of the compute unit stay idle."""
     num_stages: int = 2
-    """2 loads the next step of K while this one is multiplied, as AMD advises for a single product; 1 does not."""
+    """Depth of the pipeline: 2 loads the next step of K while this one is multiplied, as AMD advises for a single product; 1
+    does not."""
     instruction_size: int = 16
-    """Rows and columns of the instruction. Both sizes have the same peak; 16 is ahead by its lesser power, says AMD."""
+    """Rows and columns of the instruction, 16 or 32. Both have the same peak; AMD prefers 16, which needs less power."""
 
     @property
     def warps(self) -> tuple[int, int]:
-        """Wavefronts along rows and columns: Triton splits the longer side of what each has to do, else the columns."""
+        """Wavefronts along rows and columns: Triton splits the longer side of a wavefront's part, and columns where equal."""
         rows = columns = 1
         while rows * columns < self.num_warps:
             if self.block_m * columns > self.block_n * rows:
@@ -44,16 +46,16 @@ class Tile:
 
     @property
     def warp_tile(self) -> tuple[int, int]:
-        """Rows and columns that a wavefront multiplies: an instruction's at least, even if another has the same ones."""
+        """Rows and columns that a wavefront multiplies: at least an instruction's, even if another wavefront has the same."""
         rows, columns = self.warps
         return max(self.block_m // rows, self.instruction_size), max(self.block_n // columns, self.instruction_size)
 
     def lds_bytes(self, dtype: str) -> int:
-        """LDS that Triton 3.7 allocates for gfx942.
+        """LDS that Triton 3.7 allocates for gfx942, in bytes.
 
-        Of `num_stages` steps of K one is in flight, in registers, and the others in LDS; with one stage A and B take turns
-        there. Equal to what the compiler allocates for two stages and tiles of 64 x 32 or more; for others it may be less, as
-        what a single wavefront uses can go past LDS.
+        Of `num_stages` steps of K one is in flight, in registers, and the others are in LDS; with one stage A and B take turns
+        there. The value equals the compiler's for two stages and tiles of 64 x 32 or more. For other tiles the compiler may
+        allocate less, as operands that a single wavefront uses can bypass LDS.
         """
         sides = (self.block_m, self.block_n)
         rows = (self.num_stages - 1) * sum(sides) if self.num_stages > 1 else max(sides)
@@ -61,7 +63,7 @@ class Tile:
 
     @property
     def accumulator_vgprs(self) -> int:
-        """Registers per lane for the wavefront's part of C, in 32 bits."""
+        """Registers per lane for the wavefront's part of C, 32 bits each."""
         return math.prod(self.warp_tile) // 64
 
     def operand_vgprs(self, dtype: str) -> int:
@@ -71,10 +73,10 @@ class Tile:
     def vgprs(self, dtype: str) -> int:
         """Registers per lane, VGPRs and AGPRs together, as they share one file of 512.
 
-        Accumulators, operands and, with two stages, the step in flight and as much again for addresses; with one stage loads
-        and operands take turns. At most what lets all wavefronts of the workgroup run: the compiler keeps to that. A fit, to
-        plain products compiled by Triton 3.7: over the candidates of `tiles` in bf16 and fp8 the mean error is 7 %, and the
-        wavefronts that a SIMD unit's registers hold are right for 157 of 188, one off for 25.
+        Sum of accumulators, operands and, with two stages, the step in flight and as much again for addresses; with one stage
+        loads and operands take turns. The limit is what lets all wavefronts of the workgroup run, which the compiler keeps to.
+        The formula is a fit to plain products compiled by Triton 3.7: over the candidates of `tiles` in bf16 and fp8 the mean
+        error is 7 %, and the wavefronts that a SIMD unit's registers hold are right for 157 of 188 and one off for 25.
         """
         operands = self.operand_vgprs(dtype)
         in_flight = (self.block_m + self.block_n) * self.block_k * BYTES[dtype] // (self.num_warps * 256)
@@ -85,17 +87,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Residency:
-    """What a compute unit holds at a time of one kernel."""
+    """Workgroups of one kernel that a compute unit holds at a time."""
 
     workgroups: int
-    """0 if not even one fits."""
+    """Number of workgroups; 0 if not even one fits."""
     waves_per_simd: int
+    """Wavefronts on each SIMD unit."""
     limited_by: str
-    """What keeps it from holding more: LDS, registers or wavefronts."""
+    """Resource that limits the number: LDS, registers or wavefronts."""
 
 
 def residency(tile: Tile, dtype: str, accelerator: Accelerator) -> Residency:
-    """How many workgroups of a tile a compute unit holds.
+    """Workgroups of a tile that a compute unit holds at a time.
 
     Raises:
         AriaError: the accelerator's matrix cores are not those of gfx942.
@@ -112,7 +115,7 @@ def residency(tile: Tile, dtype: str, accelerator: Accelerator) -> Residency:
 
 
 def _compute_unit(accelerator: Accelerator) -> tuple[int, int, int]:
-    """LDS bytes, SIMD units, and registers of a lane."""
+    """LDS bytes, SIMD units, and registers per lane."""
     lds, simds, registers = accelerator.lds_bytes_per_cu, accelerator.simds_per_cu, accelerator.vgprs_per_simd_lane
     if accelerator.target != "gfx942" or not (lds and simds and registers):
         raise AriaError(f"{accelerator.name}: tile schedules are for the matrix cores of gfx942", "take MI300X or MI325X")

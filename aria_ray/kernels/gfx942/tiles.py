@@ -1,8 +1,8 @@
 """Tile schedules of matrix products for CDNA3 (gfx942): computed from the machine's figures, not measured.
 
-`choose_schedule` takes, of a few tiles, the one with the least predicted time: the longest of what each part of the machine
-needs on its own (`predicted_times`). That ranks tiles; a real kernel takes longer. Left out: power, clocks that differ between
-dies, traffic between L2 and the Infinity Cache, and splitting K over workgroups, which helps where tiles are few.
+`choose_schedule` takes the candidate with the least predicted time, which is that of the slowest part of the machine
+(`predicted_times`). Predicted times rank tiles; a real kernel takes longer. Left out: power, clocks that differ between XCDs
+(dies), traffic between L2 and the Infinity Cache, and splitting K over workgroups, which helps where tiles are few.
 """
 
 import math
@@ -16,22 +16,24 @@ from aria_ray.kernels.gfx942.workgroups import run_fetched_bytes, runs_by_xcd
 from aria_ray.machine.specs import Accelerator
 
 C_BYTES = 2
-"""C is written in 16 bits; partial sums are kept in 32."""
+"""Bytes per element of C, which is written in 16 bits; partial sums are kept in 32."""
 KPACK = {"bf16": 1, "fp16": 1, "fp8": 2}
-"""As AITER's tuned configurations for gfx942 have it."""
+"""Compiler option `kpack`, as in AITER's tuned configurations for gfx942."""
 WAVES_PER_EU = 0
-"""Leaves the compiler free. AMD advises to ask for one wavefront more where registers are just over a step of occupancy; of 24
-such kernels compiled by Triton 3.7, which stood one block of registers over it, 21 then spilled."""
+"""Compiler option `waves_per_eu`: 0 leaves the compiler free. AMD advises to ask for one more wavefront where registers are
+just above a step of occupancy. Of 24 such kernels compiled by Triton 3.7, one block of registers above the step, 21 then
+spilled."""
 GROUPS = (1, 2, 4, 8, 16)
+"""Candidates for `group_m`."""
 NEARLY = 1.02
-"""Predictions this close do not rank tiles."""
+"""Ratio of predicted times below which two tiles count as equal."""
 
 LDS_BYTES_PER_CLOCK = 128
-"""Of a compute unit: 32 banks of 4 bytes."""
+"""LDS bandwidth of a compute unit: 32 banks of 4 bytes."""
 L2_BYTES_PER_CLOCK = 2048
-"""Of a die: 16 channels of 128 bytes (CDNA 3 white paper)."""
+"""L2 bandwidth of an XCD: 16 channels of 128 bytes (CDNA 3 white paper)."""
 LOAD_LATENCY_CLOCKS = 900
-"""Of a load from HBM: a pointer chase published for an MI300X VF (hipcc 6.4, August 2025), which has 288 for L2."""
+"""Latency of a load from HBM: a pointer chase published for an MI300X VF (hipcc 6.4, August 2025), which has 288 for L2."""
 
 # AITER's file for 16 bits (`gfx942-GEMM-A16W16.json`) has 64 x 128 x 128, 128 x 128 x 128 and, above 512 rows, 256 x 256 x 64.
 _SIDES = (
@@ -47,7 +49,7 @@ CANDIDATES = tuple(
         Tile(*turned, depth, warps) for sides, warps, depths in _SIDES for depth in depths for turned in (sides, sides[::-1])
     )
 )
-"""The default first, then in the order of preference among equals."""
+"""Tiles to choose from: the default first, then in order of preference among equals."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,18 @@ class Gemm:
 
     @property
     def flops(self) -> int:
-        """A multiplication and an addition are two."""
+        """Operations: a multiplication and an addition count as two."""
         return 2 * self.m * self.n * self.k
 
     @property
     def memory_bytes(self) -> int:
-        """To read A and B and write C once: the least that any kernel moves."""
+        """Bytes to read A and B and write C once: the least that any kernel moves."""
         return (self.m + self.n) * self.k * BYTES[self.dtype] + self.m * self.n * C_BYTES
 
 
 @dataclass(frozen=True)
 class TileSchedule:
-    """A tile for a matrix product on an accelerator, and what follows from it."""
+    """A tile for a matrix product on an accelerator, and its predicted properties."""
 
     block_m: int
     block_n: int
@@ -94,31 +96,31 @@ class TileSchedule:
     kpack: int
     waves_per_eu: int
     group_m: int
-    """Rows of tiles that are walked together: the number that fetches least into the L2s."""
+    """Rows of tiles that are walked together: the number with the least L2 traffic."""
     num_workgroups: int
     workgroups_per_cu: int
     waves_per_simd: int
     limited_by: str
-    """What keeps a compute unit from holding more: LDS, registers or wavefronts."""
+    """Resource that limits a compute unit's workgroups: LDS, registers or wavefronts."""
     wave_efficiency: float
-    """Workgroups over the places of all rounds, each as many as all compute units hold: the last round is seldom full."""
+    """Workgroups over the places of all rounds, a round being as many as all compute units hold: the last is seldom full."""
     cu_efficiency: float
-    """The same for turns of one workgroup per compute unit: the share of the matrix cores' time that tiles can fill."""
+    """The same with rounds of one workgroup per compute unit: the share of the matrix cores' time that tiles can fill."""
     lds_bytes: int
     accumulator_vgprs: int
     operand_vgprs: int
     vgprs: int
     flops_per_byte: float
-    """Operations over the least bytes that must move."""
+    """Arithmetic intensity: operations over the least bytes that must move."""
     bound: Literal["compute", "memory"]
-    """By the roofline: whether that is above the machine's own ratio."""
+    """Roofline: compute where the arithmetic intensity is above the machine's FLOP/s over bytes/s."""
     predicted_s: float
     predicted_limit: str
-    """The part of the machine that needs longest."""
+    """Part of the machine that takes longest."""
 
 
 def choose_schedule(gemm: Gemm, accelerator: Accelerator, latency_clocks: int = LOAD_LATENCY_CLOCKS) -> TileSchedule:
-    """The schedule of the candidate with the least predicted time; of nearly equal ones that which multiplies least padding.
+    """Schedule of the candidate with the least predicted time; among nearly equal ones, of that with the least padding.
 
     Raises:
         AriaError: the accelerator's matrix cores are not those of gfx942.
@@ -132,7 +134,7 @@ def choose_schedule(gemm: Gemm, accelerator: Accelerator, latency_clocks: int = 
 
 
 def fits(tile: Tile, gemm: Gemm, accelerator: Accelerator) -> bool:
-    """Whether a compute unit can hold the workgroup, and its step of K is as deep as an instruction."""
+    """Whether a compute unit can hold the workgroup, and a step of K is at least as deep as an instruction."""
     deep = tile.block_k >= INSTRUCTION_K[gemm.dtype][tile.instruction_size]
     return deep and residency(tile, gemm.dtype, accelerator).workgroups > 0
 
@@ -140,21 +142,21 @@ def fits(tile: Tile, gemm: Gemm, accelerator: Accelerator) -> bool:
 def predicted_times(
     gemm: Gemm, tile: Tile, accelerator: Accelerator, latency_clocks: int = LOAD_LATENCY_CLOCKS
 ) -> Mapping[str, float]:
-    """Seconds that each part of the machine needs for all tiles, were the others no hindrance, and "all" together.
+    """Seconds that each part of the machine takes for all tiles if no other part limits it, and "all" for the whole.
 
-    - matrix cores: each compute unit multiplies its tiles, whole ones even at the edges, one after the other.
-    - LDS: each step of K is written to it once and read once by each wavefront that needs it.
-    - L2: each workgroup reads its rows of A and columns of B, by its compute unit's share of the L2 of the die.
+    - matrix cores: each compute unit multiplies its tiles one after the other, whole tiles even at the edges.
+    - LDS: each step of K is written once and read once by each wavefront that needs it.
+    - L2: each workgroup reads its rows of A and columns of B at its compute unit's share of the XCD's L2 bandwidth.
     - HBM: A, B and C move once, at the memory's full rate.
-    - first loads: each round of workgroups waits once before it has anything to multiply.
+    - first loads: each round of workgroups waits once before it can multiply.
     - next loads: each further step of K waits for its load, `num_stages` - 1 of them at a time. Workgroups that a compute unit
       holds at the same time wait together.
 
-    All: first loads, then the longest of the rest. What does not overlap is added up: loads and products with a single stage,
-    LDS and matrix cores with a single wavefront on a SIMD unit, which then has no other to run.
+    "all" is first loads plus the longest of the rest. Parts that cannot overlap are added up: loads and products with a single
+    stage, LDS and matrix cores with a single wavefront on a SIMD unit, which has no other to run meanwhile.
     """
     held = residency(tile, gemm.dtype, accelerator)
-    assert accelerator.clock_hz is not None  # as gfx942 has one
+    assert accelerator.clock_hz is not None  # `residency` refuses all but gfx942, whose clock and XCDs are known
     assert accelerator.xcds is not None
     workgroups, steps, clock_s = _num_workgroups(gemm, tile), math.ceil(gemm.k / tile.block_k), 1 / accelerator.clock_hz
     turns = math.ceil(workgroups / accelerator.compute_units)
@@ -179,7 +181,7 @@ def predicted_times(
 
 
 def schedule(gemm: Gemm, tile: Tile, accelerator: Accelerator, latency_clocks: int = LOAD_LATENCY_CLOCKS) -> TileSchedule:
-    """What follows from a tile that fits."""
+    """Schedule of a tile that fits."""
     held, size = residency(tile, gemm.dtype, accelerator), tile.instruction_size
     workgroups, units = _num_workgroups(gemm, tile), accelerator.compute_units
     times = dict(predicted_times(gemm, tile, accelerator, latency_clocks))
@@ -220,7 +222,7 @@ def l2_traffic(gemm: Gemm, tile: Tile, accelerator: Accelerator, group_m: int) -
         for size, block in ((gemm.m, tile.block_m), (gemm.n, tile.block_n))
     )
     xcds, l2_bytes = accelerator.xcds, accelerator.l2_bytes
-    assert xcds is not None  # as gfx942 has them
+    assert xcds is not None  # known for gfx942
     assert l2_bytes is not None
     slots = accelerator.compute_units // xcds * residency(tile, gemm.dtype, accelerator).workgroups
     runs, xcd_l2_bytes = runs_by_xcd(len(row_bytes) * len(column_bytes), xcds), l2_bytes // xcds

@@ -39,8 +39,8 @@ def guarded(rows, columns, dtype):
     return around[:rows, :columns]
 
 
-def error(found, expected):
-    return ((found.double() - expected).norm() / expected.norm()).item()
+def error(result, expected):
+    return ((result.double() - expected).norm() / expected.norm()).item()
 
 
 def test_these_tests_run_the_kernel():
@@ -84,9 +84,9 @@ def test_any_strides():
 def test_empty_matrices(m, n, k):
     left, right = some(m, k, dtype=torch.float32), some(k, n, dtype=torch.float32)
     thin, factor = some(m, 16, dtype=torch.float32), some(16, n, dtype=torch.float32)
-    found = low_rank_gemm(left, right, thin, factor, 2.0)
-    assert found.shape == (m, n)
-    torch.testing.assert_close(found, 2.0 * thin @ factor)
+    result = low_rank_gemm(left, right, thin, factor, 2.0)
+    assert result.shape == (m, n)
+    torch.testing.assert_close(result, 2.0 * thin @ factor)
 
 
 def test_what_offsets_do_not_reach_is_refused():
@@ -105,12 +105,12 @@ def test_the_layer_and_its_gradients_against_float64(rank, dtype):
     a, b = some(rank, inputs, dtype=torch.float32), some(outputs, rank, dtype=torch.float32)
     ours = [value.clone().requires_grad_() for value in (x, a, b)]
     theirs = [value.double().requires_grad_() for value in (x, a, b)]
-    found = LoraLinear.apply(ours[0], weight, ours[1], ours[2], scale)
+    result = LoraLinear.apply(ours[0], weight, ours[1], ours[2], scale)
     expected = theirs[0] @ weight.double().T + scale * theirs[0] @ theirs[1].T @ theirs[2].T
-    found.backward(grad)
+    result.backward(grad)
     expected.backward(grad.double())
-    assert found.dtype == dtype
-    assert error(found, expected) < 2 * TOLERANCE[dtype]  # A, B and x A^T are rounded as well
+    assert result.dtype == dtype
+    assert error(result, expected) < 2 * TOLERANCE[dtype]  # A, B and x A^T are rounded as well
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.grad.dtype == mine.dtype
         assert error(mine.grad, other.grad) < 2 * TOLERANCE[dtype]

@@ -17,8 +17,8 @@ def test_no_tokens():
     """A worker's share of the packs may be empty."""
     x, weight = torch.empty(0, 5, requires_grad=True), torch.randn(6, 5)
     a, b = torch.randn(4, 5, requires_grad=True), torch.randn(6, 4, requires_grad=True)
-    found = LoraLinear.apply(x, weight, a, b, 0.7)
-    found.sum().backward()
-    assert found.shape == (0, 6)
+    result = LoraLinear.apply(x, weight, a, b, 0.7)
+    result.sum().backward()
+    assert result.shape == (0, 6)
     assert not a.grad.any()
     assert not b.grad.any()

@@ -1,11 +1,11 @@
-"""What the driver makes of samplers' answers; the samplers themselves are in tests/integration/telemetry_cases.py."""
+"""The driver's part of cluster telemetry; samplers on real nodes are in tests/integration/telemetry_cases.py."""
 
 import math
 
 import pytest
 
 from aria_ray.telemetry import cluster
-from aria_ray.telemetry.cluster import MAX_STARTS, News, _Node, start_sampling
+from aria_ray.telemetry.cluster import MAX_STARTS, NewSamples, _Node, start_sampling
 from aria_ray.telemetry.gpus import GpuReading
 from aria_ray.telemetry.sampler import MachineSampler
 from aria_ray.telemetry.timeline import Sample, Timeline, Usage
@@ -15,8 +15,8 @@ STARTED_S = 1000.0
 
 
 def news(age_s, *moments):
-    """What a sampler says `age_s` after it began, with samples at these moments of its own."""
-    return News(age_s, Timeline("10.0.0.1", 2, None, (), [Sample(moment, 0.5, 4.0) for moment in moments]))
+    """Answer of a sampler `age_s` after it started, with samples at these moments of its own clock."""
+    return NewSamples(age_s, Timeline("10.0.0.1", 2, None, (), [Sample(moment, 0.5, 4.0) for moment in moments]))
 
 
 def times(node):
@@ -29,34 +29,34 @@ def node():
 
 
 def test_samples_get_the_drivers_clock(node):
-    node.take(news(3.0, 0.0, 1.0, 2.0), STARTED_S + 10, STARTED_S)
-    node.take(news(5.0, 3.0, 4.0), STARTED_S + 12, STARTED_S)
+    node.add(news(3.0, 0.0, 1.0, 2.0), STARTED_S + 10, STARTED_S)
+    node.add(news(5.0, 3.0, 4.0), STARTED_S + 12, STARTED_S)
     assert times(node) == [7, 8, 9, 10, 11]
     assert (node.timeline.node, node.timeline.cores) == ("10.0.0.1", 2)
 
 
 def test_an_answer_heard_late_is_put_right_by_one_that_is_not(node):
     """The sampler began at 1007; its first two answers lay for a round, the third was heard at once, the fourth late again."""
-    node.take(news(1.0, 0.0), STARTED_S + 10, STARTED_S)
-    node.take(news(4.0, 1.0, 2.0), STARTED_S + 13, STARTED_S)
+    node.add(news(1.0, 0.0), STARTED_S + 10, STARTED_S)
+    node.add(news(4.0, 1.0, 2.0), STARTED_S + 13, STARTED_S)
     assert times(node) == [9, 10, 11]
-    node.take(news(6.0, 3.0), STARTED_S + 13, STARTED_S)
+    node.add(news(6.0, 3.0), STARTED_S + 13, STARTED_S)
     assert times(node) == [7, 8, 9, 10]
-    node.take(news(7.0, 4.0), STARTED_S + 16, STARTED_S)
+    node.add(news(7.0, 4.0), STARTED_S + 16, STARTED_S)
     assert times(node) == [7, 8, 9, 10, 11]
 
 
 def test_a_new_sampler_does_not_move_what_the_one_before_told(node, monkeypatch):
-    node.take(news(2.0, 0.0, 1.0), STARTED_S + 10, STARTED_S)
+    node.add(news(2.0, 0.0, 1.0), STARTED_S + 10, STARTED_S)
     monkeypatch.setattr(cluster.ray, "remote", lambda **_: lambda _class: FakeActorClass())
-    node.ask()
-    node.take(news(1.0, 0.0), STARTED_S + 40, STARTED_S)
-    node.take(news(5.0, 1.0), STARTED_S + 42, STARTED_S)
+    node.request()
+    node.add(news(1.0, 0.0), STARTED_S + 40, STARTED_S)
+    node.add(news(5.0, 1.0), STARTED_S + 42, STARTED_S)
     assert times(node) == [8, 9, 37, 38]
 
 
 class FakeActorClass:
-    """Of an actor that never answers: there is no cluster here."""
+    """Class of an actor that never answers: there is no cluster here."""
 
     def options(self, scheduling_strategy):
         assert not scheduling_strategy.soft
@@ -66,7 +66,7 @@ class FakeActorClass:
         return self
 
     @property
-    def news(self):
+    def new_samples(self):
         return self
 
 
@@ -74,14 +74,14 @@ def test_samplers_that_keep_dying_are_not_started_again_and_the_last_round_start
     monkeypatch.setattr(cluster.ray, "remote", lambda **_: lambda _class: FakeActorClass())
     monkeypatch.setattr(cluster.ray, "get", fail_as_a_dead_actor)
     for _ in range(MAX_STARTS):
-        assert node.is_to_be_sampled(rests=False)
-        node.ask()
-        assert not node.is_heard, "it has not answered yet"
-        node.take(news(1.0, 0.0), STARTED_S + 10, STARTED_S)
-        assert node.is_heard
-        node.hear(STARTED_S)
-        assert not node.is_heard, "it died"
-    assert not node.is_to_be_sampled(rests=False)
+        assert node.should_be_sampled(is_idle=False)
+        node.request()
+        assert not node.has_answered, "it has not answered yet"
+        node.add(news(1.0, 0.0), STARTED_S + 10, STARTED_S)
+        assert node.has_answered
+        node.receive(STARTED_S)
+        assert not node.has_answered, "it died"
+    assert not node.should_be_sampled(is_idle=False)
     assert len(times(node)) == MAX_STARTS, "what it told stays"
 
 
@@ -90,9 +90,9 @@ def fail_as_a_dead_actor(_question):
 
 
 def test_a_node_that_never_had_work_is_not_sampled(node):
-    assert not node.is_to_be_sampled(rests=True)
-    assert node.is_to_be_sampled(rests=False)
-    assert node.is_to_be_sampled(rests=True), "its work has just ended"
+    assert not node.should_be_sampled(is_idle=True)
+    assert node.should_be_sampled(is_idle=False)
+    assert node.should_be_sampled(is_idle=True), "its work has just ended"
 
 
 def test_without_ray_this_process_samples_its_machine():

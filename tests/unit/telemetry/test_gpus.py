@@ -1,5 +1,6 @@
 """Reading GPUs, on fakes of the two libraries built from their documented fields: no GPU is at hand."""
 
+import math
 import sys
 from types import SimpleNamespace
 
@@ -170,4 +171,4 @@ def test_the_series_holds_every_sample(libraries):
     lengths = {len(series[name]) for name in ("t_s", "cpu_share", "memory_gib")} | {len(gpu["busy_share"])}
     assert len(lengths) == 1
     assert series["marks"] == [[0.0, "load"]]
-    assert sampler.gpu_share == 0.75
+    assert sampler.usage_between(-math.inf, math.inf).gpu_share == 0.75

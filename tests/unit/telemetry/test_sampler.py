@@ -1,5 +1,6 @@
 """Sampling of this machine. What the operating system tells is put in its place, so that other programs change no result."""
 
+import math
 import subprocess
 import sys
 from itertools import count
@@ -10,6 +11,7 @@ import pytest
 
 from aria_ray.telemetry import sampler as sampling
 from aria_ray.telemetry.sampler import MachineSampler, interval_s, machine_memory_gib, tree_memory_gib
+from aria_ray.telemetry.timeline import Usage
 
 MIB = 2**20
 
@@ -30,8 +32,9 @@ def sampler(*memory_gib):
 def test_a_sample_is_taken_at_the_beginning_when_asked_for_and_at_the_end():
     with sampler(1.0, 5.0, 2.0) as samples:
         samples.sample_now()
-    assert samples.memory_gib == [1.0, 5.0, 2.0]
-    assert samples.t_s == sorted(samples.t_s)
+    assert [sample.memory_gib for sample in samples.timeline.samples] == [1.0, 5.0, 2.0]
+    moments = [sample.t_s for sample in samples.timeline.samples]
+    assert moments == sorted(moments)
     assert samples.peak_memory_gib == 5.0
     assert [timeline.node for timeline in samples.timelines] == ["a node"]
 
@@ -51,7 +54,7 @@ def test_the_processors_share_is_that_since_the_sample_before(monkeypatch):
     with sampler(1.0, 1.0, 1.0) as samples:
         samples.sample_now()
     assert [sample.cpu_share for sample in samples.timeline.samples] == [None, 0.25, 0.6]
-    assert 0.25 <= samples.cpu_share <= 0.6
+    assert 0.25 <= samples.usage_between(-math.inf, math.inf).cpu_share <= 0.6
 
 
 def test_the_machines_processors_have_a_share_between_none_and_all():
@@ -63,8 +66,7 @@ def test_the_machines_processors_have_a_share_between_none_and_all():
 def test_nothing_sampled_is_none():
     samples = sampler()
     assert samples.peak_memory_gib is None
-    assert samples.cpu_share is None
-    assert samples.gpu_share is None
+    assert samples.usage_between(-math.inf, math.inf) == Usage(None, None, None, None)
 
 
 def test_each_sample_is_handed_on(monkeypatch):

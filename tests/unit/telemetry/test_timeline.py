@@ -51,11 +51,11 @@ def test_gpus_that_had_no_part_in_it_do_not_count():
 def test_gpus_that_were_not_found_are_unmeasured():
     node = timeline("a", [0.5], gpus=(0.9, 0.8))
     node.gpu_addresses = ("0000:0c:00", None)
-    found = ("a", "0000:0c:00")
-    assert mean_gpu_share([node], only=[found]) == 0.9
-    assert mean_gpu_share([node], only=[found, ("a", "0000:0d:00")]) is None
-    assert mean_gpu_share([node], only=[found, ("b", "0000:0c:00")]) is None
-    assert mean_gpu_share([node], only=[found, found]) is None, "two workers on parts of one GPU"
+    gpu_of_a = ("a", "0000:0c:00")
+    assert mean_gpu_share([node], only=[gpu_of_a]) == 0.9
+    assert mean_gpu_share([node], only=[gpu_of_a, ("a", "0000:0d:00")]) is None
+    assert mean_gpu_share([node], only=[gpu_of_a, ("b", "0000:0c:00")]) is None
+    assert mean_gpu_share([node], only=[gpu_of_a, gpu_of_a]) is None, "two workers on parts of one GPU"
     assert mean_gpu_share([node], only=[]) is None
 
 

@@ -64,14 +64,14 @@ def test_the_candidates_are_part_of_what_is_searched_and_begin_with_the_default(
 
 @pytest.mark.parametrize("n", [4096, 14336, 128256])
 def test_the_layers_of_a_llama_in_training_take_the_default_tile(n):
-    found = choose_schedule(Gemm(2048, n, 4096), MI300X)
-    assert (found.block_m, found.block_n, found.block_k, found.instruction) == (128, 128, 64, (16, 16, 16))
-    assert found.bound == "compute"
+    chosen = choose_schedule(Gemm(2048, n, 4096), MI300X)
+    assert (chosen.block_m, chosen.block_n, chosen.block_k, chosen.instruction) == (128, 128, 64, (16, 16, 16))
+    assert chosen.bound == "compute"
 
 
 def test_one_row_takes_no_tile_of_many():
-    found = choose_schedule(Gemm(1, 14336, 4096), MI300X)
-    assert (found.block_m, found.bound, found.predicted_limit) == (16, "memory", "HBM")
+    chosen = choose_schedule(Gemm(1, 14336, 4096), MI300X)
+    assert (chosen.block_m, chosen.bound, chosen.predicted_limit) == (16, "memory", "HBM")
 
 
 def test_a_product_by_hand():
@@ -87,10 +87,10 @@ def test_a_product_by_hand():
     assert times["first loads"] == pytest.approx(900 / clock)
     assert times["next loads"] == pytest.approx(63 * 900 / clock)
     assert times["all"] == pytest.approx((900 + 131_072) / clock)
-    found = schedule(gemm, DEFAULT_TILE, MI300X)
-    assert (found.num_workgroups, found.workgroups_per_cu, found.waves_per_simd) == (512, 2, 2)
-    assert found.wave_efficiency == found.cu_efficiency == pytest.approx(512 / 608)
-    assert found.flops_per_byte == pytest.approx(2 * 2048 * 4096 * 4096 / (4 * 2048 * 4096 * 2))
+    chosen = schedule(gemm, DEFAULT_TILE, MI300X)
+    assert (chosen.num_workgroups, chosen.workgroups_per_cu, chosen.waves_per_simd) == (512, 2, 2)
+    assert chosen.wave_efficiency == chosen.cu_efficiency == pytest.approx(512 / 608)
+    assert chosen.flops_per_byte == pytest.approx(2 * 2048 * 4096 * 4096 / (4 * 2048 * 4096 * 2))
 
 
 def test_what_cannot_overlap_is_added_up():
@@ -104,8 +104,8 @@ def test_what_cannot_overlap_is_added_up():
 def test_efficiencies_are_those_of_a_device_that_is_filled_round_by_round():
     for workgroups in [*range(1, 40), 304, 305, 608, 609, 1792]:
         gemm = Gemm(128 * workgroups, 128, 64)
-        found = schedule(gemm, DEFAULT_TILE, MI300X)
-        for per_cu, efficiency in ((found.workgroups_per_cu, found.wave_efficiency), (1, found.cu_efficiency)):
+        chosen = schedule(gemm, DEFAULT_TILE, MI300X)
+        for per_cu, efficiency in ((chosen.workgroups_per_cu, chosen.wave_efficiency), (1, chosen.cu_efficiency)):
             waiting, places = workgroups, 0
             while waiting > 0:
                 waiting, places = waiting - 304 * per_cu, places + 304 * per_cu

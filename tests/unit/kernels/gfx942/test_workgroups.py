@@ -85,5 +85,5 @@ def test_a_run_fetches_what_its_tiles_fetch_one_by_one(group):
             for first in range(len(tiles)):
                 for end in range(first, len(tiles) + 1):
                     how = {"slots": draw.randrange(1, 8), "l2_bytes": draw.choice((0, 2000))}
-                    found = run_fetched_bytes(range(first, end), group, rows, columns, **how)
-                    assert found == l2_fetched_bytes(tiles[first:end], rows, columns, **how)
+                    by_run = run_fetched_bytes(range(first, end), group, rows, columns, **how)
+                    assert by_run == l2_fetched_bytes(tiles[first:end], rows, columns, **how)

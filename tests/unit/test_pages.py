@@ -10,6 +10,7 @@ import pytest
 import typer
 from fake_endpoint import CALL, Behaviour, fake_endpoint
 from pages import code_blocks, inline_code
+from typer.testing import CliRunner
 
 from aria_ray.cli import app
 from aria_ray.config import RunConfig, load_config
@@ -132,3 +133,35 @@ def test_the_diagram_of_imports_is_that_of_the_architecture_test():
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     shown = re.search(r"^<!-- the rows are `LAYERS`[^\n]*\n```\n(.*?)\n```", text, re.MULTILINE | re.DOTALL).group(1)
     assert shown == wanted, f"put these rows into docs/architecture.md:\n{wanted}"
+
+
+def plan(*arguments):
+    done = CliRunner().invoke(app, ["plan", "mi300x", *arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def test_the_figures_of_the_page_on_planning_are_those_of_the_plan():
+    page = (ROOT / "docs/planning.md").read_text(encoding="utf-8")
+    node, cluster = plan("--load", "1000"), plan("training.num_workers=64", "training.tokens_per_step=131072")
+    memory, training = node["training_memory"], node["training"]
+    one = {(row["precision"], row["speculation"]): row for row in node["decoding"] if row["streams"] == 1}
+    plain = one["bf16", "none"]["bound_tokens_per_s"]
+    bf16, fp8 = node["load"]
+    saved = next(row for row in node["targets"] if row["name"] == "memory_reduction")["bound"]
+    for told in (
+        f"LoRA {memory['LoRA']['total_gib']:.0f} GiB",
+        f"in mixed precision {memory['full AdamW']['total_gib']:.0f} GiB, both of {memory['LoRA']['capacity_gib']:.0f}",
+        f"{node['serving_memory']['bf16']['total_gib']:.0f} GiB in bf16",
+        f"takes {training['bound_ms']:.0f} ms at the peak",
+        f"bounds it at {plain:.0f} tokens/s, so 310 tokens/s need {310 / plain:.0%}".replace("%", " %"),
+        f"**Memory saved.** {100 * saved:.0f} %",
+        *(
+            f"{run['bound_tokens_per_s']:,.0f} ({run['estimated_tokens_per_s']:,.0f})"
+            for run in (training, cluster["training"])
+        ),
+        f"bound at {bf16['replica_bound_per_s']:.0f} requests/s",
+        f"{bf16['replicas_at_bound']} replicas ({bf16['replicas_estimated']}) in bf16",
+        f"{fp8['replicas_at_bound']} ({fp8['replicas_estimated']}) in FP8",
+    ):
+        assert told in page, f"docs/planning.md does not say: {told}"

@@ -25,6 +25,14 @@ RUN_FOLDERS = {"dataset", "training", "validation"}
 """Folders of a run directory, which are none of the repository."""
 SETTING = re.compile(rf"(?:{'|'.join(RunConfig.model_fields)})\.[a-z_]+(?:\.[a-z_]+)*(?==|$)")
 
+TEXTS = [
+    node.value
+    for path in (ROOT / "aria_ray").rglob("*.py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+]
+"""Every text in the package; one with values in it is as many texts as there are between them."""
+
 
 def command_lines(page):
     """Each `aria` command line of a page, as its words: whole ones in code blocks, and those in backticks."""
@@ -133,6 +141,18 @@ def test_the_diagram_of_imports_is_that_of_the_architecture_test():
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     shown = re.search(r"^<!-- the rows are `LAYERS`[^\n]*\n```\n(.*?)\n```", text, re.MULTILINE | re.DOTALL).group(1)
     assert shown == wanted, f"put these rows into docs/architecture.md:\n{wanted}"
+
+
+def messages(page):
+    """What stands in backticks in the first column of a table, as the pieces between its `...`."""
+    rows = re.findall(r"^\| (`[^|]+) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    for code in re.findall(r"`([^`]+)`", "\n".join(rows)):
+        yield from (piece.strip() for piece in code.split("...") if len(piece.strip()) > 5)
+
+
+@pytest.mark.parametrize("piece", dict.fromkeys(messages(ROOT / "docs" / "troubleshooting.md")))
+def test_messages_are_those_of_the_code(piece):
+    assert any(piece in text for text in TEXTS), f"no message of aria_ray has {piece!r}"
 
 
 def plan(*arguments):

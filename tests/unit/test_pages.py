@@ -116,9 +116,10 @@ def test_the_commands_table_of_the_readme_has_every_command():
         assert f"`aria {name}" in readme, f"README's table has no aria {name}"
 
 
-def test_the_client_of_the_readme_gets_the_thought_and_the_call(capsys):
+@pytest.mark.parametrize("page", ["README.md", "docs/endpoint.md"])
+def test_the_client_of_a_page_gets_the_thought_and_the_call(page, capsys):
     call = {"role": "assistant", "reasoning": "a percentage", "tool_calls": [{"id": "1", "type": "function", "function": CALL}]}
-    (client,) = code_blocks(ROOT / "README.md", "python")
+    (client,) = code_blocks(ROOT / page, "python")
     received = []
     with fake_endpoint(Behaviour(message=lambda _body: call), received) as endpoint:
         exec(client.replace("http://127.0.0.1:8000/v1", endpoint.base_url), {})

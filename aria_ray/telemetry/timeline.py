@@ -70,9 +70,7 @@ class Usage:
 
 def mean_cpu_share(timelines: Iterable[Timeline], span: Span = ALWAYS) -> float | None:
     """Mean busy share of the cores of all machines over time, each core counting once; None where nothing was sampled."""
-    means = [(timeline.cores, _mean_over_time(timeline, span)) for timeline in timelines]
-    known = [(cores, mean) for cores, mean in means if mean is not None]
-    return sum(cores * mean for cores, mean in known) / sum(cores for cores, _ in known) if known else None
+    return _weighted_mean((timeline.cores, _mean_over_time(timeline, span)) for timeline in timelines)
 
 
 def mean_gpu_share(
@@ -149,10 +147,11 @@ def cluster_series(timelines: Sequence[Timeline], marks: Sequence[tuple[float, s
     cells = [_cells(timeline, step_s, num_moments) for timeline in timelines]
     cpu = [_columns(each, lambda sample: sample.cpu_share) for each in cells]
     memory = [_columns(each, lambda sample: sample.memory_gib) for each in cells]
+    cores = [timeline.cores for timeline in timelines]
     return {
         "source": _source(timelines),
         "t_s": [round(step_s * (index + 1), 2) for index in range(num_moments)],
-        "cpu_share": [_rounded(_weighted(moment, timelines)) for moment in zip(*cpu, strict=True)],
+        "cpu_share": [_rounded(_weighted_mean(zip(cores, moment, strict=True))) for moment in zip(*cpu, strict=True)],
         "memory_gib": [_rounded(_sum(moment)) for moment in zip(*memory, strict=True)],
         "gpus": [
             {"node": timeline.node, "name": name, **_gpu_columns([[sample.gpus[index] for sample in cell] for cell in each])}
@@ -190,9 +189,11 @@ def _gpu_columns(cells: Sequence[Sequence[GpuReading]]) -> dict[str, list[float 
     return {name: [_rounded(_mean(getattr(reading, name) for reading in cell)) for cell in cells] for name in names}
 
 
-def _weighted(shares: Sequence[float | None], timelines: Sequence[Timeline]) -> float | None:
-    known = [(timeline.cores, share) for timeline, share in zip(timelines, shares, strict=True) if share is not None]
-    return sum(cores * share for cores, share in known) / sum(cores for cores, _ in known) if known else None
+def _weighted_mean(weights_and_values: Iterable[tuple[float, float | None]]) -> float | None:
+    """Mean of the values that are known; None where none is."""
+    known = [(weight, value) for weight, value in weights_and_values if value is not None]
+    total = sum(weight for weight, _ in known)
+    return sum(weight * value for weight, value in known) / total if total > 0 else None
 
 
 def _source(timelines: Iterable[Timeline]) -> str:
@@ -206,10 +207,7 @@ def _marks(marks: Sequence[tuple[float, str]]) -> list[list[Any]]:
 def _mean_over_time(timeline: Timeline, span: Span) -> float | None:
     """Mean busy share of the cores of one machine: each sample's share is of the time since the sample before."""
     pairs = zip(timeline.samples, timeline.samples[1:], strict=False)
-    known = [(now.t_s - last.t_s, now.cpu_share) for last, now in pairs if span[0] <= now.t_s <= span[1]]
-    weighted = [(seconds, share) for seconds, share in known if share is not None]
-    total_s = sum(seconds for seconds, _ in weighted)
-    return sum(seconds * share for seconds, share in weighted) / total_s if total_s > 0 else None
+    return _weighted_mean((now.t_s - last.t_s, now.cpu_share) for last, now in pairs if span[0] <= now.t_s <= span[1])
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -35,6 +35,11 @@ def test_every_core_counts_once():
     assert mean_cpu_share([timeline("a", [None])]) is None
 
 
+def test_a_long_time_between_two_samples_counts_as_long():
+    samples = [Sample(moment, share, 4.0) for moment, share in ((0.0, None), (1.0, 1.0), (4.0, 0.2))]
+    assert mean_cpu_share([Timeline("a", 2, None, (), samples)]) == pytest.approx((1 * 1.0 + 3 * 0.2) / 4)
+
+
 def test_a_span_leaves_out_what_was_before_and_after():
     one = timeline("a", [0.1, 0.5, 0.7, 0.1])
     assert mean_cpu_share([one], (1.0, 2.0)) == pytest.approx(0.6)

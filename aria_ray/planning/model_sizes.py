@@ -151,25 +151,25 @@ def cached_config(repo_id: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(repo_id, "config.json")
+        path = try_to_load_from_cache(repo_id, "config.json")
     except HFValidationError:
         return None  # no name that the Hub could know
-    return Path(found) if isinstance(found, str) else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} must be a model's config.json ({error})", "give another model.source") from None
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise ConfigError(f"{path} must be a model's config.json, an object", "give another model.source")
-    return found
+    return config
 
 
 def _size(source: str, config: Mapping[str, Any]) -> ModelSize:
     try:
-        found = LlamaConfig.model_validate(config)
+        sizes = LlamaConfig.model_validate(config)
     except ValidationError as error:
         first = error.errors()[0]
         what = ".".join(map(str, first["loc"])) or "sizes"
@@ -177,4 +177,4 @@ def _size(source: str, config: Mapping[str, Any]) -> ModelSize:
             f"model.source '{source}': its config.json is not that of a Llama: {what}: {first['msg']}",
             "give a Llama's directory",
         ) from None
-    return ModelSize(source, LlamaShape.of(found.model_dump()), found.tie_word_embeddings)
+    return ModelSize(source, LlamaShape.of(sizes.model_dump()), sizes.tie_word_embeddings)

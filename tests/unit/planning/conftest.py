@@ -1,4 +1,4 @@
-"""Plans of the shipped recipes on hardware of which the figures are known, none of it measured here."""
+"""Plans of the shipped recipes on hardware with fixed figures; nothing is measured here."""
 
 from dataclasses import replace
 
@@ -15,13 +15,13 @@ CPU = replace(measured_cpu(Peaks(threads=2, gemm_flops_per_s=156e9, copy_bytes_p
 
 
 def hardware_of(name):
-    found = CPU if name == "cpu" else accelerator(name)
-    return Hardware(found, found)
+    device = CPU if name == "cpu" else accelerator(name)
+    return Hardware(device, device)
 
 
 @pytest.fixture
-def made():
-    """The plan of a recipe: `made(recipe, hardware, *overrides, load=10)`."""
+def make_plan():
+    """The plan of a recipe: `make_plan(recipe, hardware, *overrides, load=10)`."""
 
     def make(recipe="mi300x", hardware="mi300x", *overrides, load=10.0):
         return plan(recipe, load_config(recipe, overrides), hardware_of(hardware), load)

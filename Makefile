@@ -6,6 +6,8 @@ comma := ,
 export UV_FIND_LINKS ?= $(subst $(empty) $(empty),$(comma),$(strip $(PIP_FIND_LINKS)))
 UV := .venv/bin/uv
 UV_VERSION := 0.13.9
+# Those of `requires-python` in pyproject.toml.
+PYTHONS := 3.11 3.12 3.13
 # The Berkeley leaderboard's questions and answers; its own runner, whose requirements contradict ours, is not used.
 BFCL_VERSION := 2026.3.23
 # `make lock LOCK_OPTIONS=` keeps the pins that still fit and adds what is missing.
@@ -13,7 +15,7 @@ LOCK_OPTIONS ?= --upgrade
 # No model hub is needed: the base model of the laptop recipe comes as a package.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: run test unit lint format docs lock clean
+.PHONY: run test unit lint format docs lock resolve clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
@@ -35,6 +37,7 @@ format: .venv/installed
 	.venv/bin/ruff format .
 
 docs: .venv/installed ## the site, into docs/_build/html; a broken link or a page in no table of contents fails
+	.venv/bin/python docs/make_settings.py
 	.venv/bin/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --builder html docs docs/_build/html
 
 # The libraries are compiled here, once: dozens of Ray's processes import them, and where PYTHONDONTWRITEBYTECODE is set, as
@@ -49,6 +52,15 @@ docs: .venv/installed ## the site, into docs/_build/html; a broken link or a pag
 lock: .venv/installed ## pin every package again; the file names no package host
 	$(UV) pip compile pyproject.toml --extra cpu --extra dev --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock $(LOCK_OPTIONS)
+
+# Wheels only, for glibc 2.31 and newer: whoever installs the package compiles nothing. The lock is the constraint.
+resolve: .venv/installed ## does every dependency have wheels for each Python and processor that we name? Asks the package index
+	@for machine in x86_64 aarch64; do for python in $(PYTHONS); do \
+		$(UV) pip compile pyproject.toml --extra cpu --extra dev --constraint requirements.lock --only-binary :all: --quiet \
+			--python-version $$python --python-platform $$machine-manylinux_2_31 --output-file .venv/resolved.txt > /dev/null \
+			|| exit 1; \
+		echo "Python $$python, $$machine: $$(grep -c == .venv/resolved.txt) packages, all with wheels"; \
+	done; done
 
 clean:
 	rm -rf .venv

@@ -17,7 +17,9 @@ from aria_ray.config import RunConfig, load_config
 from aria_ray.tools import schema_problem
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
+PAGES = sorted(
+    path for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "examples/**/*.md") for path in ROOT.glob(pattern)
+)
 COMMANDS = typer.main.get_command(app)
 TAKES_A_RECIPE = {"run", "generate", "train", "serve", "validate", "report", "plan", "doctor", "config"}
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in (".git", ".venv")}

@@ -114,7 +114,7 @@ class Chat:
                     self._show(delta["content"], end="")
         self.console.print()
         if streamed.finish_reason is None:
-            raise ServingError("the answer was cut off")
+            raise ServingError("the answer was cut off", "ask again")
         if streamed.finish_reason == "length":
             self.console.print(f"cut at {MAX_TOKENS} tokens", style="yellow")
         message = streamed.message()

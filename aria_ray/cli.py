@@ -274,7 +274,7 @@ def config(
     """Print the resolved configuration as YAML."""
     if schema:
         if arguments:
-            raise AriaError(f"--schema is of every recipe; leave out {' '.join(arguments)}")
+            raise AriaError("--schema is the same for every recipe", f"leave out {' '.join(arguments)}")
         typer.echo(json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **RunConfig.model_json_schema()}, indent=2))
         return
     _, resolved = _resolve(arguments)

@@ -122,9 +122,8 @@ def measure_endpoint(run: Run, live: Endpoint) -> Report:
         make_dataset(run)
 
     def produce(directory: Path, _sampler: Sampling) -> ValidationResult:
-        measurement = Measurement(
-            run.config.validation, run.out / DATASET_ROWS, directory, run.terminal.stage
-        )  # unwatched machines
+        # Nothing is sampled: the endpoint's machines are not ours to watch.
+        measurement = Measurement(run.config.validation, run.out / DATASET_ROWS, directory, run.terminal.stage)
         measurement.all_of(live)
         return measurement.result(live)
 

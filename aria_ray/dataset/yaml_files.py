@@ -36,7 +36,7 @@ class YamlFile:
 
     def refuse(self, place: YamlPath, rule: str) -> NoReturn:
         """Raise DataError with the file, the line of a place, and the rule that it breaks."""
-        raise DataError(f"{self.name}:{self.line(place)}: {rule}")
+        raise DataError(f"{self.name}:{self.line(place)}: {rule}", "correct that line")
 
     def line(self, place: YamlPath) -> int:
         """Line number, from 1, of the deepest node on the path to a place."""

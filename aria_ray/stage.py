@@ -19,8 +19,6 @@ from aria_ray.telemetry.timeline import in_words
 from aria_ray.terminal import Terminal
 
 ResultT = TypeVar("ResultT", bound=Record)
-CHECKPOINTS = "checkpoints"
-"""Folder of a stage that is needed only until the stage is finished."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class Run:
             fingerprint=self.fingerprint(stage),
             upstream={each.name: self.fingerprint(each) for each in stage.upstream},
             config=stage.inputs(self.config),
-            files=artifacts.file_hashes(directory, but=CHECKPOINTS),
+            files=artifacts.file_hashes(directory, but=artifacts.CHECKPOINTS),
             versions=artifacts.package_versions(),
             commit=artifacts.source_commit(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -129,7 +127,7 @@ def _set_aside(directory: Path) -> None:
 
     What was found so far stays there and may say why it failed.
     """
-    if not any(directory.glob(f"{CHECKPOINTS}/step-*")):
+    if not any(directory.glob(f"{artifacts.CHECKPOINTS}/step-*")):
         kept = directory.with_name(f"{directory.name}.failed")
         shutil.rmtree(kept, ignore_errors=True)
         directory.rename(kept)

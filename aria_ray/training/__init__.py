@@ -2,9 +2,10 @@
 
 The surface, imported from its module (nothing is imported here, because that would load torch and Ray with every light import):
 
+- `stage`: `train`, the stage as the pipeline runs it, and `training_inputs`, which decide its fingerprint.
 - `base_model`: `prepare_base`, the directory of the base model.
 - `train`: `train_curriculum`, the whole curriculum on Ray Train.
-- `memory_baseline`: `full_finetuning_peak_gib`, what full fine-tuning takes instead.
+- `memory_baseline`: `full_finetuning_peak_gib`, the memory of full fine-tuning.
 - `model`: `load_tokenizer`, `load_model`, `write_merged` and `is_merged`.
 - `loop`: `train_step` and `evaluate`, plain PyTorch, for use without Ray.
 

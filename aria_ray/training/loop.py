@@ -98,22 +98,16 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], hardest: float, sum_over_w
     model.eval()
     right: list[bool] = []
     difficulty: list[int] = []
-    loss, weight = 0.0, 0.0
+    loss = 0.0
     with torch.no_grad():
         for pack in packs:
-            states = supervised_states(model, pack)
-            wrong = []
-            for rows in _chunks(pack.num_targets):
-                predicted = logits(model, states[rows])
-                loss += _loss_sum(predicted, pack, rows).item()
-                wrong.append((predicted.argmax(-1) != pack.targets[rows].to(predicted.device)).cpu())
-            weight += pack.weight
-            failed = set(pack.turn_index[torch.cat(wrong) & pack.is_decision].tolist())
-            right += [index not in failed for index in range(len(pack.turns))]
+            pack_right, pack_loss = _decisions(model, pack)
+            right += pack_right
+            loss += pack_loss
             difficulty += [turn.difficulty for turn in pack.turns]
     model.train()
-    met = [ok for ok, level in zip(right, difficulty, strict=True) if level <= hardest]
-    mine = [sum(met), len(met), sum(right), len(right), loss, weight]
+    judged = [ok for ok, level in zip(right, difficulty, strict=True) if level <= hardest]
+    mine = [sum(judged), len(judged), sum(right), len(right), loss, sum(pack.weight for pack in packs)]
     device = next(model.parameters()).device
     sums = sum_over_workers(torch.tensor(mine, dtype=torch.float64, device=device)).tolist()
     if not sums[1]:
@@ -130,6 +124,18 @@ def evaluate(model: nn.Module, packs: Sequence[Pack], hardest: float, sum_over_w
         num_turns=int(sums[3]),
         loss=sums[4] / sums[5],
     )
+
+
+def _decisions(model: nn.Module, pack: Pack) -> tuple[list[bool], float]:
+    """Whether each turn's decision is predicted right, and the pack's weighted sum of cross entropies."""
+    states = supervised_states(model, pack)
+    loss, wrong = 0.0, []
+    for rows in _chunks(pack.num_targets):
+        predicted = logits(model, states[rows])
+        loss += _loss_sum(predicted, pack, rows).item()
+        wrong.append((predicted.argmax(-1) != pack.targets[rows].to(predicted.device)).cpu())
+    failed = set(pack.turn_index[torch.cat(wrong) & pack.is_decision].tolist())
+    return [index not in failed for index in range(len(pack.turns))], loss
 
 
 def _accumulated(model: nn.Module, packs: Sequence[Pack], scale: float) -> Tensor | None:

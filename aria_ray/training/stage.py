@@ -16,13 +16,13 @@ from aria_ray.training.train import train_curriculum
 
 
 def training_inputs(config: RunConfig) -> dict[str, Any]:
-    """What decides the adapter: hashed into the fingerprint of the stage.
+    """The inputs that decide the adapter; the fingerprint of the stage is their hash.
 
-    Triton's kernels round otherwise than torch's, and a resumed training must not change over to them. So they belong to the
-    fingerprint where they compute, however they were chosen.
+    Triton's kernels round differently from torch's, and a resumed training must not switch to them. So they are an input where
+    they compute, however they were chosen.
 
     Raises:
-        AriaError: Triton's kernels are asked for, and there is no GPU for them.
+        AriaError: the recipe asks for Triton's kernels without a GPU.
     """
     section = {"model": config.model.model_dump(mode="json"), "training": config.training.model_dump(mode="json")}
     return section | ({"kernels": "triton"} if _kernels(config) == "triton" else {})
@@ -33,10 +33,10 @@ def train(
 ) -> TrainingResult:
     """Train the adapter into `directory`; `base` is the base model's directory, `rows` the dataset's JSON lines.
 
-    On processors the memory of full fine-tuning is measured too. On GPUs the sampler tells how busy and how full they were.
+    On processors this also measures the memory of full fine-tuning; on GPUs the sampler measures their activity and memory.
 
     Raises:
-        TrainingError: the configuration, the data or the loss forbid going on, or workers died too often.
+        TrainingError: the configuration, the data or the loss forbid continuing, or workers died too often.
     """
     training, dtype = config.training, config.model.dtype
     # The peaks of processors are measured in float32; the peaks of the nodes of a cluster are not known here.

@@ -1,4 +1,4 @@
-"""What a finished training run came to: its result and `curriculum.json`, from its log and last checkpoint."""
+"""The result of a finished training run and the content of `curriculum.json`, from its log and last checkpoint."""
 
 import json
 from collections.abc import Sequence

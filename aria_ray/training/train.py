@@ -19,7 +19,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 
-from aria_ray.artifacts import write_json
+from aria_ray.artifacts import CHECKPOINTS, write_json
 from aria_ray.config.schema import TrainingConfig
 from aria_ray.errors import TrainingError
 from aria_ray.kernels.choice import Kernels
@@ -31,7 +31,7 @@ from aria_ray.training.checkpoint import Checkpoints, CurriculumState
 from aria_ray.training.network import NodeNetworkTorchConfig, sum_over_workers
 from aria_ray.training.summary import curriculum_record, read_events, training_result
 from aria_ray.training.tail_log import following
-from aria_ray.training.worker_args import ADAPTER, CHECKPOINTS, LOG, WorkerArgs, WorkerRank
+from aria_ray.training.worker_args import ADAPTER, LOG, WorkerArgs, WorkerRank
 
 ERROR = "error.json"
 """File in which a worker leaves the fields of the TrainingError that ends the run."""

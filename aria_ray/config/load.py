@@ -1,4 +1,4 @@
-"""From a recipe and `section.key=value` overrides to one validated configuration."""
+"""Reads a recipe and its `section.key=value` overrides into one validated configuration."""
 
 import difflib
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ _RECIPES = resources.files("aria_ray.config").joinpath("recipes")
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The recipes shipped with the package."""
+    """Names of the recipes shipped with the package, sorted."""
     return tuple(sorted(item.name.removesuffix(".yaml") for item in _RECIPES.iterdir() if item.name.endswith(".yaml")))
 
 
 def load_config(recipe: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration of a recipe (a shipped name, or a path to a YAML file) with overrides applied in order.
+    """The configuration of a recipe with overrides applied in order. `recipe` is a shipped name or the path of a YAML file.
 
     Raises:
         ConfigError: no such recipe, not YAML, an override without `=`, or a value that the schema refuses.

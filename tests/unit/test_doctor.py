@@ -130,7 +130,7 @@ def test_rocm_settings_that_contradict_the_table_are_told_and_stop_nothing(tmp_p
     found = host_findings(tmp_path, amd_host(tmp_path), environ)
     assert failures(found) == []
     (finding,) = (each for each in found if each.state == "unmeasured")
-    assert "HIP_FORCE_DEV_KERNARG=0, advised is 1" in finding.what
+    assert "HIP_FORCE_DEV_KERNARG=0, recommended is 1" in finding.what
     assert "unset it" in finding.fix
 
 

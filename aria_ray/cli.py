@@ -108,7 +108,8 @@ def serve(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
     """
     run = _run(arguments, out)
     from aria_ray import pipeline
-    from aria_ray.serving.deploy import check_port, metrics_addresses
+    from aria_ray.serving.addresses import check_port
+    from aria_ray.serving.deploy import metrics_addresses
 
     run.required(pipeline.TRAINING)
     check_port(run.config.serving)

@@ -17,8 +17,8 @@ from aria_ray.errors import DataError
 from aria_ray.records import Endpoint, Manifest, Report
 from aria_ray.report import build_report, write_report
 from aria_ray.results import DatasetResult, TrainingResult, ValidationResult
-from aria_ray.serving.agreement import check_agreement
-from aria_ray.serving.deploy import check_port, serve_model, serving_inputs
+from aria_ray.serving import addresses, agreement, serve_file
+from aria_ray.serving.deploy import serve_model
 from aria_ray.session import on_cluster, ray_session
 from aria_ray.stage import Run, Stage
 from aria_ray.telemetry.sampler import Sampling
@@ -34,7 +34,7 @@ TRAINING = Stage("training", TrainingResult, training_inputs, "train", (DATASET,
 VALIDATION = Stage(
     "validation",
     ValidationResult,
-    lambda config: serving_inputs(config.serving) | measurement_inputs(config),
+    lambda config: serve_file.serving_inputs(config.serving) | measurement_inputs(config),
     "validate",
     (DATASET, TRAINING),
 )
@@ -45,11 +45,11 @@ def check(run: Run, *stages: Stage[Any]) -> None:
     artifacts.check_writable(run.out, needed_gib=1)
     complete = {stage.name: run.finished(stage) is not None for stage in stages}
     if TRAINING in stages:
-        check_agreement(run.config)
+        agreement.check_agreement(run.config)
     if not complete.get(VALIDATION.name, True):
         check_bfcl(run.config.validation)
         if not on_cluster():  # on a cluster Ray Serve may be up already, and the port its own
-            check_port(run.config.serving)
+            addresses.check_port(run.config.serving)
 
 
 def run_all(run: Run) -> Report:

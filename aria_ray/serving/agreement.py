@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from aria_ray.config import RunConfig
 from aria_ray.errors import ConfigError
 from aria_ray.serving.app import AppArgs, parse_args
-from aria_ray.serving.deploy import read_config
+from aria_ray.serving.serve_file import read_config
 
 _DTYPES = {"half": "float16", "float": "float32"}
 """Second names that vLLM has for a number format."""

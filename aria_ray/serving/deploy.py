@@ -1,29 +1,23 @@
-"""Bring a model up as an OpenAI-compatible endpoint, and take it down again whatever happens.
+"""Start a model as an OpenAI-compatible endpoint, and stop it again whatever happens in between.
 
-Ray has to be initialised by the caller. One application, named `aria`, at the root of the HTTP server. What an engine is and
-how it is set up is in the Ray Serve config (`serving.file`), the same that `serve run` takes; here the model, the served name,
-the host and the port are put in. The first answer takes about a minute on a CPU: most of it is imports of vLLM.
+The caller initialises Ray. The endpoint is one Ray Serve application, named `aria`, at the root of the HTTP server. The Ray
+Serve config (`serving.file`, the same that `serve run` takes) says how an engine is set up. The model, the served name, the
+host and the port are filled in here. The first answer takes about a minute on a CPU, most of it for importing vLLM.
 """
 
-import errno
 import logging
 import os
 import re
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import ray
-import yaml
 from pydantic import SecretStr
 from ray import serve
 
@@ -32,23 +26,21 @@ from aria_ray.config.schema import ServingConfig
 from aria_ray.errors import ServingError
 from aria_ray.records import Endpoint
 from aria_ray.rocm.visibility import check_gpus_counted
-from aria_ray.serving.app import IMPORT_PATH, build_app, check_args, parse_args
+from aria_ray.serving.addresses import check_port, client_host, is_taken
+from aria_ray.serving.app import build_app, check_args, parse_args
+from aria_ray.serving.engine_processes import MARK_VARIABLE, engine_error, stop_engines
 from aria_ray.serving.keys import check_reachable, read_keys
 from aria_ray.serving.patches import end_serve
+from aria_ray.serving.serve_file import read_config
 
 APP = "aria"
 POLL_S = 1.0
 REPORT_EVERY_S = 15.0
 ANSWER_TIMEOUT_S = 120.0
-"""For one small completion: the first one on a cold CPU engine is the slowest."""
-ENGINE_STOP_S = 20.0
-"""How long an engine gets to go by itself after its deployment is gone."""
-_MARK = "ARIA_ENDPOINT"
+"""Limit for one small completion. The first one of a CPU engine that has just started is the slowest."""
 LOGS = "/tmp/ray/session_latest/logs/serve"
-_ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b")
-_ENGINE_ERROR = re.compile(r"^\((?:Worker|EngineCore)[^)]*\) ERROR [^\]]*\] ([\w.]*(?:Error|Exception): .*)", re.M)
-_CONFIGS = resources.files("aria_ray.serving").joinpath("configs")
 BASE_CHAT_TEMPLATE = Path(aria_ray.__file__).with_name("base_chat_template.jinja")
+_ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b")
 
 OnProgress = Callable[[str], None]
 
@@ -61,14 +53,14 @@ def serve_model(
     base: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Endpoint]:
-    """Serve the model in a directory for as long as the block runs.
+    """Serve the model in the directory `model` while the block runs.
 
-    With `base` the model is prompted by `base_chat_template.jinja` and its output is not searched for thoughts.
-    On leaving, Ray Serve is shut down if it was started here, otherwise only the application is deleted; engine processes
-    on this machine that stay are killed.
+    With `base` the chat template is `base_chat_template.jinja`, and the output is not searched for thoughts. At the end Ray
+    Serve is shut down if it was started here; otherwise only the application is deleted. Engine processes of this deployment
+    that remain on this machine are killed.
 
     Raises:
-        AriaError: Ray counts none of the GPUs that are there.
+        AriaError: Ray counts none of this machine's GPUs.
         ServingError: the config, the model or the port cannot be used (nothing is deployed then), or the engine fails to
             start or to answer within `config.ready_timeout_s`.
     """
@@ -82,14 +74,14 @@ def serve_model(
     running = bool(serve.status().proxies)
     _check_free(config, running)
     mark = uuid.uuid4().hex
-    args["env_vars"] = {**args.get("env_vars", {}), _MARK: mark}
+    args["env_vars"] = {**args.get("env_vars", {}), MARK_VARIABLE: mark}
     started = time.monotonic()
     try:
         report(f"starting Ray Serve for {model.name}")
         _deploy(options, args)
         ready = _Deadline(started, config.ready_timeout_s)
         _wait_running(ready, report)
-        url = f"http://{_client_host(config.host)}:{config.port}/v1"
+        url = f"http://{client_host(config.host)}:{config.port}/v1"
         endpoint = Endpoint(base_url=url, model=served_name, api_key=SecretStr(keys[0]) if keys else None)
         _wait_answer(endpoint, ready)
         report(f"first answer after {ready.elapsed_s:.0f} s at {url}")
@@ -104,61 +96,8 @@ def serve_model(
             stop_engines(mark)
 
 
-def config_names() -> tuple[str, ...]:
-    """Names of the Ray Serve configs shipped with the package, sorted."""
-    return tuple(sorted(item.name.removesuffix(".yaml") for item in _CONFIGS.iterdir() if item.name.endswith(".yaml")))
-
-
-def find_config(file: str) -> Traversable:
-    """The Ray Serve config that `serving.file` names.
-
-    Either the path of a file, from the working directory, or the name of a shipped one: `laptop`, `laptop.yaml`, or
-    `serve/laptop.yaml`, its path in a checkout. A path that exists comes first.
-
-    Raises:
-        ServingError: it is neither.
-    """
-    given = Path(file)
-    if given.is_file():
-        return given
-    name = file.removeprefix("serve/").removesuffix(".yaml")
-    if name in config_names():
-        return _CONFIGS.joinpath(f"{name}.yaml")
-    raise ServingError(
-        f"serving.file '{file}' is neither a file at {given.absolute()} nor one of {', '.join(config_names())}, which are in "
-        f"{_CONFIGS}",
-        "give the path of a Ray Serve config, or one of these names",
-    )
-
-
-def read_config(file: str) -> dict[str, Any]:
-    """What the Ray Serve config says, comments and order aside.
-
-    Raises:
-        ServingError: there is no such file, or it is not a config of one application of ours.
-    """
-    path = find_config(file)
-    try:
-        tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        (application,) = tree["applications"]
-        usable = application["import_path"] == IMPORT_PATH and isinstance(application["args"], dict)
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-        usable = False
-    if not usable:
-        raise ServingError(
-            f"serving.file {path} must be a Ray Serve config with one application, import_path {IMPORT_PATH} and args",
-            f"start from a copy of {_CONFIGS.joinpath('laptop.yaml')}",
-        )
-    return tree
-
-
-def serving_inputs(config: ServingConfig) -> dict[str, Any]:
-    """What decides how a model is served: hashed into the fingerprint of what is measured."""
-    return {"serving": read_config(config.file)}
-
-
 def check_endpoint_config(config: ServingConfig, port_must_be_free: bool) -> tuple[str, ...]:
-    """What can be known to be wrong before there is a model; the API keys where nothing is.
+    """Check what can be checked before there is a model. Returns the API keys.
 
     Raises:
         ServingError: the Serve file, the keys, the host or the port cannot be used.
@@ -172,38 +111,13 @@ def check_endpoint_config(config: ServingConfig, port_must_be_free: bool) -> tup
 
 
 def metrics_addresses() -> list[str]:
-    """Where Prometheus finds Ray's, Ray Serve's and vLLM's metrics: one address of each node of the cluster."""
+    """The address (HOST:PORT) on each node at which Prometheus finds the metrics of Ray, Ray Serve and vLLM."""
     return [f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in ray.nodes() if node["Alive"]]
-
-
-def check_port(config: ServingConfig) -> None:
-    """Raise ServingError if another program has the port."""
-    if _is_taken(config.host, config.port):
-        raise ServingError(
-            f"serving.port {config.port} on {config.host} is in use by another program",
-            "choose a free one with serving.port=PORT, or stop that program",
-        )
-
-
-def stop_engines(mark: str, timeout_s: float = ENGINE_STOP_S) -> int:
-    """Wait until the engine processes of one deployment on this machine are gone, and kill what stays; how many that were."""
-    engines = _engines(mark)
-    deadline = time.monotonic() + timeout_s
-    while engines and time.monotonic() < deadline:
-        time.sleep(0.5)
-        engines = _engines(mark)
-    for process in engines:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(engines, timeout=5)
-    return len(engines)
 
 
 @dataclass(frozen=True)
 class _Deadline:
-    """A start and a limit, in seconds of the monotonic clock."""
+    """A start on the monotonic clock and a time limit, in seconds."""
 
     started: float
     timeout_s: float
@@ -221,7 +135,7 @@ class _Deadline:
 
 
 def _read(config: ServingConfig, model: Path, served_name: str, base: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of `serve.start` and arguments of the application, with the run's own values put in."""
+    """Options of `serve.start` and arguments of the application, with this run's values filled in."""
     tree = read_config(config.file)
     args = dict(tree["applications"][0]["args"])
     args |= {"model": str(model.absolute()), "served_name": served_name}
@@ -239,11 +153,11 @@ def _read(config: ServingConfig, model: Path, served_name: str, base: bool) -> t
 
 
 def _check_free(config: ServingConfig, running: bool) -> None:
-    """Refuse a port that another program has, and an application that is already up on this cluster."""
+    """Raise ServingError if another program has the port, or this cluster already has such an application."""
     if not running:
         check_port(config)
         return
-    if not _is_taken(config.host, config.port):
+    if not is_taken(config.host, config.port):
         raise ServingError(
             f"serving.port {config.port} on {config.host}: Ray Serve already runs on this cluster with another port",
             "set serving.port to that one, or stop it with `serve shutdown`",
@@ -252,24 +166,8 @@ def _check_free(config: ServingConfig, running: bool) -> None:
         raise ServingError(f"this cluster already serves an application named '{APP}'", "stop it with `serve shutdown`")
 
 
-def _is_taken(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As a server binds: a port whose last connections are only winding down counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return True
-            raise ServingError(
-                f"serving.host {host} and serving.port {port} must be an address this machine can listen on ({error.strerror})",
-                "set serving.host to one of its addresses and serving.port to 1024 or more",
-            ) from None
-    return False
-
-
 def _deploy(options: dict[str, Any], args: dict[str, Any]) -> None:
-    # The engine's own logs stay in Ray's session folder; here only what went wrong is wanted.
+    # Whole logs are in Ray's session folder. The terminal shows errors only.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     for name in ("ray.serve", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -280,7 +178,7 @@ def _deploy(options: dict[str, Any], args: dict[str, Any]) -> None:
 
 
 def _wait_running(deadline: _Deadline, report: OnProgress) -> None:
-    """Until Ray Serve says RUNNING; a deployment that failed is an error at once."""
+    """Wait until the application runs. Raises ServingError as soon as its deployment has failed."""
     last, reported_s = "", -REPORT_EVERY_S
     while True:
         app = serve.status().applications.get(APP)
@@ -297,29 +195,18 @@ def _wait_running(deadline: _Deadline, report: OnProgress) -> None:
 
 
 def _reason(app: Any) -> str:
-    """The error at the end of the longest message that the application or a deployment left, and the engine's own."""
+    """Why an application failed: the error of an engine process, then the one that ends Ray Serve's longest message."""
     messages = [app.message, *(deployment.message for deployment in app.deployments.values())]
     lines = [line.strip() for line in max(messages, key=len).splitlines() if line.strip()]
     errors = [index for index, line in enumerate(lines) if _ERROR.match(line)]
     told = " ".join(lines[errors[-1] if errors else -5 :])[:1000]
-    return "; ".join(part for part in (_engine_error(), told) if part) or f"Ray Serve gives no reason ({app.status.value})"
-
-
-def _engine_error() -> str:
-    """The first error that an engine process wrote last, from Ray's logs on this machine; empty where there is none.
-
-    vLLM tells its parent no more than "See root cause above".
-    """
     context = ray.get_runtime_context()
-    logs = (Path(context.get_temp_dir()) / context.get_session_name() / "logs").glob("worker-*.out")
-    for path in sorted(logs, key=lambda item: item.stat().st_mtime, reverse=True):
-        if found := _ENGINE_ERROR.search(path.read_text(encoding="utf-8", errors="replace")):
-            return found.group(1)[:1000]
-    return ""
+    logs = Path(context.get_temp_dir()) / context.get_session_name() / "logs"
+    return "; ".join(part for part in (engine_error(logs), told) if part) or f"Ray Serve gives no reason ({app.status.value})"
 
 
 def _wait_answer(endpoint: Endpoint, deadline: _Deadline) -> None:
-    """Until the model is listed and one real completion came back."""
+    """Wait until the endpoint lists the model and has answered one completion."""
     url = endpoint.base_url
     request = {"model": endpoint.model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
     problem = "no request was made"
@@ -338,19 +225,3 @@ def _wait_answer(endpoint: Endpoint, deadline: _Deadline) -> None:
                 problem = f"{type(error).__name__}: {error}"
             deadline.check(f"its last answer was {problem}")
             time.sleep(POLL_S)
-
-
-def _engines(mark: str) -> list[psutil.Process]:
-    """Processes started by the replicas of one deployment; they inherit its mark. Ray's own workers are Ray's to stop."""
-    found = []
-    for process in psutil.process_iter(["environ", "cmdline"]):
-        command = " ".join(process.info["cmdline"] or ())
-        is_ray = command.startswith("ray::") or "default_worker.py" in command
-        if command and not is_ray and (process.info["environ"] or {}).get(_MARK) == mark:
-            found.append(process)
-    return found
-
-
-def _client_host(host: str) -> str:
-    known = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-    return f"[{known}]" if ":" in known and not known.startswith("[") else known

@@ -12,7 +12,7 @@ from aria_ray.config.schema import ModelConfig
 from aria_ray.dataset.loading import library
 from aria_ray.dataset.rows import RowMaker
 from aria_ray.dataset.sampling import choose_templates
-from aria_ray.serving.deploy import find_config
+from aria_ray.serving.serve_file import find_config
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
 

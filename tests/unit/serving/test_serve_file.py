@@ -1,8 +1,5 @@
-"""Finding the Ray Serve config, and stopping engines that stay."""
+"""Finding the Ray Serve config, and what it must be."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,8 @@ import yaml
 from aria_ray.config import load_config, recipe_names
 from aria_ray.errors import ServingError
 from aria_ray.grammar import REASONING_PARSER, TOOL_PARSER
-from aria_ray.serving.deploy import config_names, find_config, read_config, stop_engines
+from aria_ray.serving.app import IMPORT_PATH
+from aria_ray.serving.serve_file import config_names, find_config, read_config
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,13 +62,28 @@ def test_a_missing_config_says_both_places_and_what_is_shipped(
     assert str(ROOT / "aria_ray" / "serving" / "configs") in told
 
 
-def test_only_processes_with_the_mark_are_killed() -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    marked, other = (subprocess.Popen(command, env=os.environ | {"ARIA_ENDPOINT": mark}) for mark in ("engine-1", "engine-2"))
-    try:
-        assert stop_engines("engine-1", timeout_s=0.5) == 1
-        assert marked.poll() is not None
-        assert other.poll() is None
-    finally:
-        other.kill()
-        other.wait()
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "7",
+        "applications: [",
+        "applications: []",
+        "applications: 7",
+        "applications: [7]",
+        f"applications: [{{import_path: {IMPORT_PATH}}}]",
+        f"applications: [{{import_path: {IMPORT_PATH}, args: 7}}]",
+        "applications: [{import_path: other:app, args: {}}]",
+        f"applications: [{{import_path: {IMPORT_PATH}, args: {{}}}}, {{import_path: {IMPORT_PATH}, args: {{}}}}]",
+    ],
+)
+def test_a_file_that_is_no_serve_config_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "serve.yaml").write_text(content)
+    with pytest.raises(ServingError, match=r"must be a Ray Serve config with one application.*; start from a copy of "):
+        read_config(str(tmp_path / "serve.yaml"))
+
+
+def test_what_ray_serve_reads_besides_is_kept(tmp_path: Path) -> None:
+    text = f"proxy_location: EveryNode\napplications: [{{name: a, import_path: '{IMPORT_PATH}', args: {{model: m}}}}]"
+    (tmp_path / "serve.yaml").write_text(text)
+    assert read_config(str(tmp_path / "serve.yaml")) == yaml.safe_load(text)

@@ -105,3 +105,25 @@ def test_the_command_line_is_light(module):
     code = f"import sys, {module}; print([name for name in ('torch', 'ray', 'transformers', 'vllm') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ERRORS = {"AriaError", "ConfigError", "DataError", "TrainingError", "ServingError"}
+
+
+def errors_made(path):
+    """The calls in a file that make one of our errors."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
+            yield node
+
+
+def test_the_way_out_of_an_error_is_its_fix():
+    """Not the second half of its problem, where a program would have to search the text for it."""
+    made = [(path, call) for path in PACKAGE.rglob("*.py") for call in errors_made(path)]
+    assert len(made) > 100
+    assert [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path, call in made
+        if len(call.args) == 1
+        and any("; " in str(part.value) for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant))
+    ] == []

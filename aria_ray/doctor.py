@@ -144,13 +144,13 @@ def rocm_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     """
     for setting, value in contradictions(environ):
         what = f"{setting.name}={value}, recommended is {setting.value} ({setting.source}): {setting.why}"
-        kept = "keep it for training" if "training" in setting.stages else "set it in serve/mi300x.yaml"
+        kept = "keep it for training" if "training" in setting.stages else "set it under env_vars of the Serve file"
         yield Finding("unmeasured", what, f"unset it, or {kept} if you measured that it is better here")
     given = [setting for setting in settings_for("training", 2, environ) if setting.name not in environ]
     if given:
         names = ", ".join(f"{setting.name}{' (on several GPUs)' if setting.many_gpus else ''}" for setting in given)
         yield Finding("ok", f"not set here, so given to training workers: {names}")
-    yield Finding("ok", f"given to engines by serve/mi300x.yaml, whatever is set here: {', '.join(serving_env())}")
+    yield Finding("ok", f"given to engines by the Serve file mi300x, whatever is set here: {', '.join(serving_env())}")
     if not {"PYTORCH_TUNABLEOP_ENABLED", "PYTORCH_TUNABLEOP_FILENAME"} & environ.keys():
         yield Finding("ok", "TunableOp is off; a file of tuned kernels in PYTORCH_TUNABLEOP_FILENAME switches it on")
 

@@ -5,6 +5,7 @@ tokenizer, so training and serving render the same text. Nothing is merged or do
 """
 
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,7 +155,8 @@ def parse_args(args: Mapping[str, Any]) -> AppArgs:
         return AppArgs.model_validate(dict(args))
     except ValidationError as error:
         problems = "; ".join(f"args.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ServingError(problems, "the arguments are listed in serve/laptop.yaml") from None
+        example = resources.files("aria_ray.serving").joinpath("configs", "laptop.yaml")
+        raise ServingError(problems, f"the arguments are listed in {example}") from None
 
 
 def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:

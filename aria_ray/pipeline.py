@@ -59,8 +59,7 @@ def run_all(run: Run) -> Report:
     with run.terminal.stage("base model") as update:
         update(0, 0, run.config.model.source)
         base = prepare_base(run.config.model)  # first of all: a model that is not there must not cost a dataset
-    if not (run.out / MODEL).is_dir():
-        # The merged model is as large as the base; 1 GiB is for the dataset and the adapter's checkpoints.
+    if not (run.out / MODEL).is_dir():  # as large as the base; 1 GiB is for the dataset and the adapter's checkpoints
         artifacts.check_writable(run.out, needed_gib=1 + artifacts.size_gib(base))
     with ray_session():
         make_dataset(run)
@@ -110,10 +109,7 @@ def measure_model(run: Run) -> Manifest[ValidationResult]:
 
 
 def measure_endpoint(run: Run, live: Endpoint) -> Report:
-    """Measure any endpoint on the recipe's held-out cases. What only a training of our own tells stays unmeasured.
-
-    Raises DataError if the run directory holds a finished validation: an endpoint is always measured anew.
-    """
+    """Measure any endpoint on the held-out cases, always anew: DataError if the directory holds a finished validation."""
     check(run)
     check_bfcl(run.config.validation)
     if (run.out / VALIDATION.name / artifacts.MANIFEST).exists():

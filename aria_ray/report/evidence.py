@@ -12,13 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from aria_ray.artifacts import MANIFEST, read_manifest
+from aria_ray.dataset.rows import USER_PREFIX
 from aria_ray.errors import DataError
 from aria_ray.records import Manifest, Report
 from aria_ray.results import LoadSummary, ValidationResult
 
 STAGES = ("dataset", "training", "validation")
-USER_PREFIX = "own/"
-"""Beginning of the `template_id` of rows from the user's files. They are in no share of the dataset."""
 
 Facts = Mapping[str, Any]
 

@@ -1,7 +1,7 @@
 """The Ray Serve application: one model on vLLM behind the OpenAI API.
 
-`serve run serve/laptop.yaml` and `deploy.serve_model` both build it here. The chat template comes with the model's
-tokenizer, so training and serving render the same text. Nothing is merged or downloaded here.
+`serve run serve/laptop.yaml` and `deploy.serve_model` both build the application here. The chat template is the one in the
+model's tokenizer, so training and serving render the same text. Nothing is merged or downloaded here.
 """
 
 from collections.abc import Mapping
@@ -22,24 +22,24 @@ IMPORT_PATH = "aria_ray.serving.app:build_app"
 
 
 class Replicas(BaseModel):
-    """How many engines; Ray Serve moves between the two by the requests in flight."""
+    """Bounds of the number of engines, and when Ray Serve changes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     min: int = Field(default=1, ge=0)
     max: int = Field(default=1, ge=1)
     target_ongoing_requests: int = Field(default=16, ge=1)
-    """Requests in flight per engine above which another engine is started."""
+    """Requests in flight per engine above which Ray Serve starts another engine."""
     upscale_delay_s: float = Field(default=30, ge=0)
-    """How long there must be too many requests before another engine is started."""
+    """Seconds with too many requests before another engine is started."""
     downscale_delay_s: float = Field(default=600, ge=0)
-    """How long there must be too few before one is stopped; also the last one, where `min` is 0."""
+    """Seconds with too few requests before an engine is stopped. With `min` 0 that may be the last one."""
     surge_percent: int = Field(default=0, ge=0, le=100)
-    """Engines of a new version that may come up before old ones go: this share of all, at least one unless it is 0.
+    """Percentage of engines that may start in a new version before old ones stop; above 0 at least one engine.
 
-    Above 0 there is no gap, and the old engines stay if the new ones fail; it takes room for one engine more, and without it
-    nothing is replaced. With 0 an old one is told to finish and its successor starts as soon as there is room: a single engine
-    leaves a gap, and a version that fails ends the service.
+    Above 0 the service has no gap, and the old engines stay if the new ones fail. This needs resources for one more engine;
+    without them nothing is replaced. With 0 an old engine stops first, and its successor starts when there is room: with a
+    single engine the service has a gap, and a version that fails ends it.
     """
 
     @model_validator(mode="after")
@@ -55,36 +55,36 @@ class AppArgs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1)
-    """Directory in Hugging Face layout, on every node that may run an engine."""
+    """Directory in Hugging Face layout. It must be on every node that may run an engine."""
     served_name: str = Field(default="aria", min_length=1)
-    """What clients put into the field `model`."""
+    """Name of the model in requests (field `model`)."""
     chat_template: str | None = None
-    """Jinja file in place of the tokenizer's own template; for base models, which do not have ours."""
+    """Jinja file that replaces the tokenizer's own template. Base models need it, as they do not have ours."""
     replicas: Replicas = Replicas()
     max_ongoing_requests: int = Field(default=256, ge=1)
-    """Requests one engine takes before further ones wait at the ingress."""
+    """Requests in one engine at a time; further ones wait at the ingress."""
     drain_timeout_s: float = Field(default=120, ge=0)
-    """How long an engine that is to go, replaced or no longer needed, may finish its answers before it is killed.
+    """Seconds that an engine has to finish its answers when it is replaced or no longer needed. Then it is killed.
 
-    Not at the end of `aria serve`, which takes the proxy, and so all connections, down at once.
+    The end of `aria serve` does not wait: it stops the proxy, and with it all connections, at once.
     """
     limits: Limits = Limits()
-    """What one request and one API key may ask for."""
+    """Limits of one request and of one API key."""
     api_keys_file: str | None = None
-    """File with the API keys, one a line, on the node where the application is built; besides those of ARIA_API_KEYS."""
+    """File with API keys, one a line, on the node where the application is built. They add to those of ARIA_API_KEYS."""
     self_check: bool = True
-    """Whether an engine has to call a tool and to decline one, plain and streamed, before it takes requests."""
+    """Whether an engine must first call a tool and decline one, both plain and streamed, before it takes requests."""
     accelerator: Literal["cpu", "gpu"]
     accelerator_type: str | None = None
-    """Ray's name of the GPU, e.g. H100; None takes any."""
+    """Ray's name of the GPU, for example H100. None takes any."""
     cpus_per_engine: float = Field(default=0.25, gt=0)
-    """CPUs that Ray sets aside per engine: what is scheduled, not what the engine may use."""
+    """CPUs that Ray reserves per engine. They decide where an engine is placed; they do not limit what it uses."""
     engine_kwargs: dict[str, Any] = {}
-    """vLLM engine and front-end arguments by their names in vLLM."""
+    """Arguments of vLLM's engine and front end, by their names in vLLM."""
     env_vars: dict[str, str] = {}
-    """Environment of the engine's processes."""
+    """Environment variables of the engine's processes."""
     stream_batching_interval_ms: float = Field(default=0, ge=0)
-    """How long Ray Serve gathers streamed tokens before it sends them on."""
+    """Milliseconds for which Ray Serve collects streamed tokens before it sends them."""
 
     @field_validator("env_vars")
     @classmethod
@@ -94,7 +94,7 @@ class AppArgs(BaseModel):
 
 
 def build_app(args: Mapping[str, Any]) -> serve.Application:
-    """The Ray Serve application for `args` (see `AppArgs`); what a Ray Serve config names as `import_path`.
+    """The Ray Serve application for `args` (see `AppArgs`). A Ray Serve config names this function as its `import_path`.
 
     Raises:
         ServingError: an argument is unknown or wrong, or the model or the chat template is not there.
@@ -118,8 +118,8 @@ def build_app(args: Mapping[str, Any]) -> serve.Application:
     return (
         serve.deployment(Ingress)
         .options(
-            # One: it passes requests on, counts those of each key, and fits beside an engine on a small machine. For a new
-            # version the next one starts first, and the old one has time for requests that wait for a new engine.
+            # One ingress, because it counts the requests of each key. It fits beside an engine on a small machine. For a new
+            # version the next ingress starts first, and the old one has time for requests that wait for a new engine.
             num_replicas=1,
             max_ongoing_requests=4 * checked.max_ongoing_requests * checked.replicas.max,
             graceful_shutdown_timeout_s=checked.drain_timeout_s + checked.limits.max_wait_s,
@@ -150,7 +150,7 @@ def check_args(args: Mapping[str, Any]) -> AppArgs:
 
 
 def parse_args(args: Mapping[str, Any]) -> AppArgs:
-    """The arguments by their types alone. Raises ServingError if one is unknown or wrong."""
+    """The arguments, checked by their types alone. Raises ServingError if one is unknown or wrong."""
     try:
         return AppArgs.model_validate(dict(args))
     except ValidationError as error:
@@ -160,11 +160,11 @@ def parse_args(args: Mapping[str, Any]) -> AppArgs:
 
 
 def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
-    """What Ray Serve LLM is told, as plain data; `threads` are the OpenMP threads of a CPU engine."""
+    """The configuration for Ray Serve LLM, as plain data. `threads` is the number of OpenMP threads of a CPU engine."""
     on_cpu = args.accelerator == "cpu"
     engine_kwargs = dict(args.engine_kwargs)
     if args.chat_template is not None:
-        # The text, not the path: the file need not be on the engine's node.
+        # The text instead of the path, because the file may be missing on the engine's node.
         engine_kwargs["chat_template"] = Path(args.chat_template).read_text(encoding="utf-8")
     env_vars = dict(args.env_vars)
     if on_cpu:
@@ -183,16 +183,16 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
             "max_surge_percent": args.replicas.surge_percent,
             "autoscaling_config": {
                 "min_replicas": args.replicas.min,
-                # One at first in any case: its self-check is what says that a deployment is sound.
+                # At least one at first, because its self-check shows whether the deployment works.
                 "initial_replicas": max(1, args.replicas.min),
                 "max_replicas": args.replicas.max,
                 "target_ongoing_requests": args.replicas.target_ongoing_requests,
                 "upscale_delay_s": args.replicas.upscale_delay_s,
                 "downscale_delay_s": args.replicas.downscale_delay_s,
             },
-            # An engine that cannot start says why at once; Ray Serve would try three times.
+            # One try, so that an engine that cannot start is reported at once. Ray Serve's default is three.
             "max_constructor_retry_count": 1,
-            # The replica and its engine share the bundle above: Ray Serve adds the two.
+            # The replica and its engine share the bundle above. Ray Serve would add the two.
             "ray_actor_options": {"num_cpus": 0},
         },
         "engine_kwargs": engine_kwargs,
@@ -203,7 +203,7 @@ def llm_config(args: AppArgs, threads: int) -> dict[str, Any]:
 
 
 def engine_threads() -> int:
-    """CPUs of the smallest node that has any, by Ray's count (cgroup limits and `num_cpus` included)."""
+    """Number of CPUs of the smallest node that has any, as Ray counts (with cgroup limits and `num_cpus`)."""
     nodes = ray.nodes()
     return max(1, int(min((node["Resources"]["CPU"] for node in nodes if node["Resources"].get("CPU")), default=1)))
 

@@ -1,14 +1,14 @@
-"""What a request has to pass before the API sees it: a key, a sound body, limits. Plain ASGI, no Ray.
+"""Checks of a request before it reaches the API: the key, the form of the body, limits. Plain ASGI, without Ray.
 
-Whatever is refused is answered in OpenAI's error shape, `{"error": {"message", "type", "param", "code"}}`:
+A refusal is answered in OpenAI's error shape, `{"error": {"message", "type", "param", "code"}}`:
 
-    400  the body is not JSON text                     403  another machine, or a web page, at an endpoint without keys
-    401  no key, or an unknown one                     413  the body is too long
-    415  the body does not call itself JSON            422  it asks for more tokens or answers than it may (`check_asked`)
-    429  the key has as many requests in flight as it may
+    400  the body is not a JSON object                 401  no key, or an unknown one
+    403  another machine or a web page asks an endpoint that has no keys
+    413  the body is too long                          415  its Content-Type is not JSON
+    422  more tokens or answers than allowed           429  too many requests of this key in flight
 
-The limit of a body holds for what is kept here. Ray Serve's proxy, before it, takes in what comes: an endpoint that strangers
-can reach wants a reverse proxy with a limit in front.
+The limit of the body's length protects this process only. Ray Serve's proxy reads the whole body first, so an endpoint that
+strangers can reach needs a reverse proxy with a limit before it.
 """
 
 import json
@@ -27,33 +27,33 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY = "aria_body"
-"""Where the parsed body of a POST is in the request's `state`."""
+"""Name of the parsed body of a POST in the request's `state`."""
 RETRY_AFTER_S = 1
 _ANYONE = ""
 
 
 class Limits(BaseModel):
-    """What one request and one key may ask for."""
+    """Limits of one request and of one API key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     max_output_tokens: int | None = Field(default=None, ge=1)
-    """The most tokens of an answer, also where a request does not say; None leaves it to the engine's `max_model_len`."""
+    """Most tokens of an answer, and the default of a request. With None the engine's `max_model_len` is the limit."""
     max_answers: int = Field(default=8, ge=1)
-    """The most answers of one request: `n` times its prompts. Each takes a place in the engine."""
+    """Most answers of one request: `n` times the number of its prompts. Each takes a place in the engine."""
     max_requests_per_key: int = Field(default=256, ge=1)
-    """Requests of one key in flight at this ingress; without keys, of everybody together.
+    """Most requests of one key in flight at this ingress. Without keys, of all clients together.
 
-    While a new version takes over there are two ingresses, and each counts for itself.
+    While a new version replaces an old one there are two ingresses, and each counts its own requests.
     """
     max_wait_s: float = Field(default=600, gt=0)
-    """How long a request may wait for an engine and the first of its answer, which is all of one that is not streamed."""
+    """Most seconds until the first part of an answer, with the wait for an engine; without streaming, of all of it."""
 
 
 @dataclass
 class Refused(Exception):
-    """A request that is answered here: `status` is HTTP's, `code` is for programs."""
+    """A refusal of a request: the HTTP status, a code for programs, a message, and the parameter that is wrong."""
 
     status: int
     code: str
@@ -63,14 +63,14 @@ class Refused(Exception):
 
 
 class Guard:
-    """The ASGI application `app` behind keys and limits; `digests` are those of the keys, empty for none."""
+    """The ASGI application `app` behind keys and limits. `digests` are the hashes of the keys, empty without keys."""
 
     def __init__(self, app: App, digests: Sequence[str], limits: Limits) -> None:
         self.app, self.digests, self.limits = app, tuple(digests), limits
         self.in_flight: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or hand it on with its body read and parsed."""
+        """Refuse a request, or pass it to the application with its body parsed."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -90,7 +90,7 @@ class Guard:
                 self.in_flight[counted] -= 1
 
     def _caller(self, scope: Scope, headers: dict[str, str]) -> str:
-        """Whose request it is: the digest of the key."""
+        """Who sent the request: the hash of the key, or "" at an endpoint without keys."""
         if not self.digests:
             _check_local(scope, headers)
             return _ANYONE
@@ -113,13 +113,13 @@ class Guard:
         return caller
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> dict[str, Any]:
-        """The JSON object of a request. Nothing beyond the limit is kept."""
+        """The JSON object in the body of a request. Reading stops at the limit."""
         limit = self.limits.max_body_bytes
         too_long = Refused(413, "request_too_large", f"the body must be at most {limit} bytes")
         if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > limit:
             raise too_long
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            # A web page can send other types here without asking; this one makes its browser ask, and be refused.
+            # A browser sends other types to any address for any web page. For this type it asks first, and is refused.
             raise Refused(415, "unsupported_media_type", "the body must have 'Content-Type: application/json'")
         raw = bytearray()
         more = True
@@ -135,10 +135,10 @@ class Guard:
 
 
 def check_asked(body: Any, limits: Limits) -> None:
-    """Hold a request, parsed as vLLM does, to the limits; one that does not say how many tokens gets as many as it may.
+    """Check a request against the limits. `body` is vLLM's request; without a number of tokens it gets the most allowed.
 
     Raises:
-        Refused: it asks for too many tokens or answers.
+        Refused: the request asks for too many tokens or answers.
     """
     fields = [name for name in ("max_tokens", "max_completion_tokens") if hasattr(body, name)]
     if limits.max_output_tokens is not None:
@@ -156,14 +156,14 @@ def check_asked(body: Any, limits: Limits) -> None:
 
 
 def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """OpenAI's error shape."""
+    """The body of an error response in OpenAI's shape."""
     kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(status)
     kind = kind or ("invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 async def answer(send: Send, refused: Refused) -> None:
-    """Send what was refused."""
+    """Send a refusal as the response."""
     content = json.dumps(error_body(refused.status, refused.code, refused.message, refused.param)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()), *refused.headers]
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
@@ -171,7 +171,7 @@ async def answer(send: Send, refused: Refused) -> None:
 
 
 def _check_local(scope: Scope, headers: dict[str, str]) -> None:
-    """Without keys only this machine is answered, and under its own name: no web page whose name is made to point here."""
+    """Raise Refused for another machine, and for another host name: a web page's own name may be made to point here."""
     client = scope.get("client")
     host = headers.get("host", "localhost")
     name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdecimal() else host
@@ -182,7 +182,7 @@ def _check_local(scope: Scope, headers: dict[str, str]) -> None:
 def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-        # A lone surrogate is JSON, but no text: it cannot be tokenized, nor sent on.
+        # A lone surrogate is valid JSON but cannot be encoded, so it can be neither tokenized nor sent.
         json.dumps(body, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError:
         raise Refused(400, "invalid_json", "the body must be UTF-8 text") from None

@@ -1,6 +1,6 @@
-"""API keys of the endpoint: where they come from, and how a request's key is compared.
+"""API keys of the endpoint: where they are read, and how the key of a request is compared.
 
-The application is given their hashes alone, so no key is in a log, a dashboard or Ray's store.
+The application receives only their hashes, so no key is in a log, a dashboard or Ray's object store.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ MIN_LENGTH = 16
 
 
 def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The keys of `file` (one a line, `#` starts a comment) and of ARIA_API_KEYS (commas between them); none if neither is set.
+    """The keys in `file` (one a line, `#` starts a comment) and in ARIA_API_KEYS (separated by commas), without duplicates.
 
     Raises:
         ServingError: the file cannot be read or has no key, or a key is too short or cannot be put into a header.
@@ -27,7 +27,7 @@ def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> 
         keys += _keys_of(Path(file))
     for number, key in enumerate(keys, start=1):
         if len(key) < MIN_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
-            # The key itself is not shown: this line ends up in logs.
+            # Without the key itself, because this line is written to logs.
             raise ServingError(
                 f"API key {number} of {len(keys)} ({len(key)} characters) must be {MIN_LENGTH} or more ASCII characters "
                 "without spaces",
@@ -42,9 +42,9 @@ def digest(key: str) -> str:
 
 
 def known_digest(authorization: str, digests: Sequence[str]) -> str | None:
-    """The digest of the key in an Authorization header (`Bearer KEY`), if it is one of `digests`; else None.
+    """The hash of the key in an Authorization header (`Bearer KEY`) if it is one of `digests`, else None.
 
-    Hashes are compared, each in constant time and always all of them, so the time taken tells nothing about a key.
+    Always all hashes are compared, each in constant time, so the duration reveals nothing about a key.
     """
     scheme, _, key = authorization.partition(" ")
     given = digest(key.strip())
@@ -56,7 +56,7 @@ def known_digest(authorization: str, digests: Sequence[str]) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address, or a name of it."""
+    """Whether a host is an address or a name that only this machine can reach."""
     if host == "localhost":
         return True
     try:
@@ -66,7 +66,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_reachable(host: str, keys: Sequence[str]) -> None:
-    """Raise ServingError where an endpoint without keys would be open to other machines."""
+    """Raise ServingError if other machines could reach an endpoint without keys."""
     if not keys and not is_loopback(host):
         raise ServingError(
             f"serving.host {host} can be reached by other machines, which needs API keys",

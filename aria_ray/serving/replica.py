@@ -1,4 +1,4 @@
-"""One engine's replica: Ray Serve LLM's server, which proves itself before it takes requests and goes when its engine does."""
+"""The replica of one engine: Ray Serve LLM's server with a self-check at its start. It ends when its engine ends."""
 
 import asyncio
 import logging
@@ -15,28 +15,29 @@ from aria_ray.errors import ServingError
 from aria_ray.serving import self_check
 
 WATCH_S = 1.0
+"""Seconds between two looks at the engine."""
 
 logger = logging.getLogger("ray.serve")
 
 
 class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so the base is Any
-    """vLLM's engine, with a self-check or without."""
+    """vLLM's engine with Ray Serve's interface."""
 
-    # Ray Serve LLM's constructor is a coroutine, which Serve awaits; mypy knows no such thing.
+    # Ray Serve LLM's constructor is a coroutine that Serve awaits, which mypy does not allow.
     async def __init__(self, llm_config: LLMConfig, *, with_self_check: bool, **options: Any) -> None:  # type: ignore[misc]
         """Start the engine."""
         self._with_self_check = with_self_check
         await super().__init__(llm_config, **options)
 
     async def start(self) -> None:
-        """Start the engine, and raise ServingError if it does not answer as it must."""
+        """Start the engine. Raises ServingError if it fails the self-check."""
         await super().start()
         if self._with_self_check:
             self_check.check(await asyncio.gather(*(self._message(body) for body in self_check.requests())))
         self._watch = asyncio.create_task(self._go_with_engine())
 
     async def _message(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The assistant message that a request gets, put together where it is streamed."""
+        """The assistant message that answers a request, joined from its parts where it is streamed."""
         request = ChatCompletionRequest.model_validate({"model": (await self.llm_config()).model_id, **body})
         streamed = grammar.StreamedMessage()
         async for part in await self.chat(request):
@@ -56,10 +57,10 @@ class Replica(LLMServer):  # type: ignore[misc]  # Ray is not read by mypy, so t
         return streamed.message()
 
     async def _go_with_engine(self) -> None:
-        """End this process when the engine's is gone.
+        """End this process when the engine's process has ended.
 
-        Ray Serve would find out by its health checks, after half a minute of answering every request with an error. A process
-        that ends is replaced at once, and requests wait for the new one.
+        Ray Serve notices that by its health checks only after half a minute, in which every request gets an error. A process
+        that ends is replaced at once, and requests wait for its successor.
         """
         while True:
             await asyncio.sleep(WATCH_S)

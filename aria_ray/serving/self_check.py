@@ -1,8 +1,8 @@
-"""What an endpoint must be able to do before it takes requests: call a tool, and decline to, through its own parsers.
+"""The self-check of an endpoint before it takes requests: it must call a tool, and answer without one, through its own parsers.
 
-A model can be up and yet useless: a parser that does not fit its format, a chat template of another model, a broken merge. Then
-calls come as text, or thoughts as answers, under HTTP 200. So one question that needs a tool and one that needs none are asked,
-each plain and streamed, and the two ways must agree in form and calls.
+An endpoint can answer and yet be useless: its parser does not fit the model's format, the chat template is another model's, or
+the merge is broken. Then calls come as text, or thoughts as answers, with HTTP 200. So the check asks one question that needs a
+tool and one that needs none, each plain and streamed. Plain and streamed answers must have the same calls and the same parts.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ from aria_ray.tools.execution import tool_definition
 from aria_ray.tools.math import percent_of
 
 MAX_TOKENS = 192
-"""Enough for a tokenizer that takes a token for each byte; a sound model ends by itself long before."""
+"""Enough for a tokenizer with one token per byte. A sound model ends its answer long before."""
 NEEDS_TOOL, NEEDS_NONE = "What is 15% of 80?", "What is the opposite of hot?"
 WAY_OUT = "see its parsers and its chat template in the Serve config; `self_check: false` there leaves this test out"
 
 
 def requests() -> list[dict[str, Any]]:
-    """Bodies of chat completions: the question that needs the tool, plain and streamed, then the one that does not."""
+    """The bodies of the four requests: the question that needs the tool, plain and streamed, then the other one."""
     tools = [tool_definition(percent_of)]
     asked = {"tools": tools, "max_tokens": MAX_TOKENS, "temperature": 0}
     return [
@@ -30,7 +30,7 @@ def requests() -> list[dict[str, Any]]:
 
 
 def check(answers: list[dict[str, Any]]) -> None:
-    """Judge the assistant messages that `requests` got, in their order.
+    """Check the assistant messages that answer `requests`, in the same order.
 
     Raises:
         ServingError: a call is missing, is wrong or comes as text, there is one where none is needed, or plain and streamed
@@ -52,7 +52,7 @@ def check(answers: list[dict[str, Any]]) -> None:
 
 
 def _check_clean(question: str, message: dict[str, Any]) -> None:
-    """Raise ServingError for a marker of the format in what a client sees."""
+    """Raise ServingError if a marker of the format is in the text that a client sees."""
     seen = f"{message.get('content') or ''}{message.get('reasoning') or ''}"
     markers = [marker for marker in grammar.MARKERS if marker in seen]
     if markers:
@@ -67,13 +67,13 @@ def _calls(message: dict[str, Any]) -> tuple[grammar.Call, ...]:
 
 
 def _form(message: dict[str, Any]) -> tuple[Any, ...]:
-    """What must agree. Not the words: a batch of other requests may tip a near-tie of two tokens, and nothing is wrong then."""
+    """The parts that must agree. Words may differ: other requests in the batch can change which of two close tokens wins."""
     said = _said(message)
     return said["calls"], bool(said["reasoning"]), bool(said["content"])
 
 
 def _said(message: dict[str, Any]) -> dict[str, Any]:
-    """What a message says: its thought, its answer, its calls without their ids."""
+    """The thought, the answer, and the calls of a message, without the ids of the calls."""
     return {
         "reasoning": (message.get("reasoning") or "").strip(),
         "content": (message.get("content") or "").strip(),

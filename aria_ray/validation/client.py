@@ -1,12 +1,12 @@
-"""A small client of the OpenAI chat protocol that times what it sees. It works on any compatible endpoint.
+"""A small client of the OpenAI chat protocol that measures times. It works with any compatible endpoint.
 
-A request that fails is a value, never an exception: what it means is for the caller to say. One that could not be sent, or that
-the server could not take up (429, 502, 503, 504, a 500 of a proxy), is sent again while nothing of an answer has come, for
-`RETRY_S` at most: a replica that dies is replaced in that time. What comes late counts as late: times run from the first
-attempt.
+A request that fails is a value, never an exception; the caller decides what it means. A bug of ours is an exception, never a
+failed request. A request is sent again if it could not be sent, or if the server could not take it (429, 502, 503, 504, a 500
+of a proxy), for `RETRY_S` at most and only before any part of an answer: a replica that dies is replaced in that time. Times
+run from the first attempt, so a late answer counts as late.
 
-Two fields of a streamed request are vLLM's own: `ignore_eos`, and `continuous_usage_stats` of the stream options. An endpoint
-that refuses a request with them gets it once more without, and so all that follow; the timing says what was left out.
+Two fields of a streamed request are vLLM's own: `ignore_eos`, and `continuous_usage_stats` in the stream options. An endpoint
+that refuses a request with them gets it and all later ones without, and the timing names the fields that were left out.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from aria_ray.records import Endpoint
 from aria_ray.validation.protocol import ChatCompletion, Chunk, first_problem
 
 RETRY_S = 120.0
-"""How long a request is tried again: an engine on a CPU needs 30 to 60 s to be replaced."""
+"""Seconds for which a request is tried again. A CPU engine needs 30 to 60 s to be replaced."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 _UNAVAILABLE = (429, 502, 503, 504)
 _NOT_UNDERSTOOD = (400, 422)
-"""What servers answer to a field they do not know."""
+"""HTTP statuses with which servers refuse a field that they do not know."""
 _UNSENT = (httpx.HTTPError, UnicodeEncodeError)
 """Errors of a request on its way. UnicodeEncodeError: a lone surrogate in a message, which a model may have written."""
 _NO_USAGE = (
@@ -43,7 +43,7 @@ class Reply:
     message: dict[str, Any]
     retries: int = 0
     finish_reason: str | None = None
-    """Why it ended, in the server's words: "length" where it was cut off."""
+    """Why the answer ended, as the server names it: "length" for one that was cut off."""
 
 
 @dataclass(frozen=True)
@@ -55,74 +55,72 @@ class StreamTiming:
     """
 
     started_s: float
-    """When the request was first sent, or was to be sent: what a busy client sends late still counts from then."""
+    """Time when the request was first sent, or was due if a busy client sent it late."""
     first_token_s: float
-    """When the first chunk came that carried text, thought or a call."""
+    """Time of the first chunk with text, thought or a call."""
     ended_s: float
-    """When the stream said [DONE]."""
+    """Time of the event [DONE]."""
     completion_tokens: int
-    """As counted by the server, so tool and reasoning parsing cannot bend it."""
+    """Tokens as the server counts them, so tool and reasoning parsers do not change the number."""
     arrivals: tuple[tuple[float, int], ...]
-    """(time, completion tokens so far) at each chunk that says so. Of a server that counts only at the end, an estimate: its
-    total spread evenly over the chunks that carried something."""
+    """(time, completion tokens so far) for each chunk with a count. For a server that counts only at the end, an estimate:
+    its total, spread evenly over the chunks with output."""
     prompt_tokens: int | None = None
-    """As counted by the server; None where it does not say."""
+    """Tokens as the server counts them; None if it does not."""
     first_call_s: float | None = None
-    """When the first chunk came that carried a tool call; None where the answer calls none."""
+    """Time of the first chunk with a tool call; None for an answer without one."""
     retries: int = 0
     left_out: tuple[str, ...] = ()
-    """Fields that the endpoint refused, so that it was asked without them."""
+    """Fields that the request was sent without, because the endpoint refused them."""
     blank: bool = False
-    """Whether nothing of it could be seen: an answer forced to its length may be all control tokens, which a server does not
-    show. It is then timed by the server's own counts, the first token by the first of them, which is the end where it counts
-    only then."""
+    """Whether no chunk had output. An answer forced to its length may consist of control tokens, which servers do not show. Its
+    times are then those of the server's counts; of a server that counts only at the end, the first token is at the end."""
 
     @property
     def ttft_s(self) -> float:
         """Time to first token: from the start to the first chunk with content, reasoning or a call.
 
-        A chunk that only says the role does not count, as in aiperf. `vllm bench serve` counts it: the same moment on a server
-        that sends it with the first token, as vLLM does, and one before any work is done on a server that sends it at once.
+        A chunk with only the role does not count, as in aiperf. `vllm bench serve` counts it. vLLM sends that chunk with the
+        first token, so the two agree there; a server that sends it at once would be timed before it has done any work.
         """
         return self.first_token_s - self.started_s
 
     @property
     def time_to_first_call_s(self) -> float | None:
-        """From the start to the first chunk with a tool call; None where the answer calls none."""
+        """Time from the start to the first chunk with a tool call; None for an answer without one."""
         return None if self.first_call_s is None else self.first_call_s - self.started_s
 
     @property
     def tpot_s(self) -> float | None:
         """Time per output token after the first: (end - first token) / (tokens - tokens of the first chunk).
 
-        The first chunk is one token as a rule, and this is then `vllm bench serve`'s figure. Where it is more (several are
-        accepted at once, or a parser held the first ones back) they were there when the clock of this figure started; dividing
-        by all tokens but one would count them as made in no time. None where nothing came after the first chunk: then there is
-        no such time, and a parser that gives out a whole call at once does not look fast.
+        The first chunk usually has one token; then this equals the figure of `vllm bench serve`. It may have more, if several
+        were accepted at once or a parser held the first ones back. Those were there when this clock started, so they are not
+        divided by. None if nothing came after the first chunk, so a parser that emits a whole call at once does not look fast.
         """
         later_tokens = self.completion_tokens - self.first_chunk_tokens
         return (self.ended_s - self.first_token_s) / later_tokens if later_tokens > 0 else None
 
     @property
     def first_chunk_tokens(self) -> int:
-        """Tokens made by the time of the first chunk that carried something, with those it did not show; at least 1."""
+        """Number of tokens up to the first chunk with output, hidden ones included; at least 1."""
         return max(1, next((tokens for moment, tokens in self.arrivals if moment >= self.first_token_s), 1))
 
     @property
     def e2e_s(self) -> float:
-        """From the start to the end of the stream."""
+        """Time from the start to the end of the stream."""
         return self.ended_s - self.started_s
 
 
 @dataclass(frozen=True)
 class RequestFailure:
-    """A request that gave no complete answer, and why. Times are as those of `StreamTiming`."""
+    """A request without a complete answer, and the reason. Times are on the clock of `StreamTiming`."""
 
     reason: str
     may_retry: bool = False
-    """Whether sending it again may help, and nothing of an answer had come."""
+    """Whether another try may help. False once any part of an answer has come."""
     status: int | None = None
-    """The HTTP status, where that is what failed it."""
+    """The HTTP status, if that was the reason."""
     started_s: float | None = None
     ended_s: float | None = None
     retries: int = 0
@@ -132,12 +130,12 @@ Answer = TypeVar("Answer", Reply, StreamTiming)
 
 
 class Client:
-    """One endpoint and one model; a request is tried again for `retry_s` seconds at most."""
+    """A client of one model of one endpoint. A request is tried again for `retry_s` seconds at most."""
 
     def __init__(self, http: httpx.AsyncClient, model: str, retry_s: float = RETRY_S) -> None:
         self.http, self.model, self.retry_s = http, model, retry_s
         self.takes_extensions = True
-        """Whether vLLM's fields are sent; false once the endpoint has refused them and taken a request without."""
+        """Whether vLLM's fields are sent. False once the endpoint has refused them and accepted a request without."""
 
     async def chat(self, messages: list[dict[str, Any]], **options: Any) -> Reply | RequestFailure:
         """One answer, not streamed. `options` go into the request body: tools, max_tokens, ..."""
@@ -147,9 +145,9 @@ class Client:
     async def stream(
         self, messages: list[dict[str, Any]], *, started_s: float | None = None, **options: Any
     ) -> StreamTiming | RequestFailure:
-        """One answer, streamed and timed. Fails unless the stream ends with [DONE] and says how many tokens it made.
+        """One answer, streamed and timed. Fails unless the stream ends with [DONE] and has a count of tokens.
 
-        `started_s` is when it was to be sent, where that is not now; `options` are as for `chat`.
+        `started_s` is the time when the request was due, if that is not now; `options` are as for `chat`.
         """
         usage = {"include_usage": True, "continuous_usage_stats": True}
         body = {"model": self.model, "messages": messages, "stream": True, "stream_options": usage, **options}
@@ -194,26 +192,26 @@ class Client:
         return Reply(answer.choices[0].message, finish_reason=answer.choices[0].finish_reason)
 
     async def _stream(self, body: dict[str, Any], started_s: float) -> StreamTiming | RequestFailure:
-        seen = _Seen(started_s, is_forced=bool(body.get("ignore_eos")))
+        received = _Received(started_s, is_forced=bool(body.get("ignore_eos")))
         try:
             async with self.http.stream("POST", "chat/completions", json=body) as response:
                 if response.status_code != httpx.codes.OK:
                     return _refusal(response.status_code, await response.aread())
                 async for line in response.aiter_lines():
                     if line.startswith("data:"):
-                        seen.event(line.removeprefix("data:").strip())
+                        received.event(line.removeprefix("data:").strip())
         except _ErrorEvent as error:
-            return RequestFailure(f"error in stream: {error}", may_retry=error.may_retry and not seen.has_output)
+            return RequestFailure(f"error in stream: {error}", may_retry=error.may_retry and not received.has_output)
         except ValidationError as error:
             return RequestFailure(f"not a chunk of a chat completion ({first_problem(error)})")
         except _UNSENT as error:
             failure = _failure(error)
-            return replace(failure, may_retry=failure.may_retry and not seen.has_output)
-        return seen.result()
+            return replace(failure, may_retry=failure.may_retry and not received.has_output)
+        return received.result()
 
 
 class _ErrorEvent(Exception):
-    """An event of a stream that says that it goes no further; `may_retry` where that was not because of the request."""
+    """An event that reports the failure of a stream. `may_retry` is false if the request was the reason."""
 
     def __init__(self, error: Any) -> None:
         super().__init__(str(error))
@@ -221,15 +219,15 @@ class _ErrorEvent(Exception):
         self.may_retry = code in ("engine_lost", *_UNAVAILABLE, httpx.codes.INTERNAL_SERVER_ERROR)
 
 
-class _Seen:
-    """What a stream has shown so far."""
+class _Received:
+    """What has come of a stream so far."""
 
     def __init__(self, started_s: float, is_forced: bool) -> None:
         self.started_s, self.is_forced = started_s, is_forced
         self.outputs: list[float] = []
-        """When each chunk came that carried something."""
+        """Time of each chunk with output."""
         self.counts: list[tuple[float, int]] = []
-        """(time, completion tokens so far), as the server says."""
+        """(time, completion tokens so far), as the server counts."""
         self.first_call_s: float | None = None
         self.ended_s: float | None = None
         self.prompt_tokens: int | None = None
@@ -258,11 +256,11 @@ class _Seen:
 
     @property
     def has_output(self) -> bool:
-        """Whether anything of an answer came."""
+        """Whether any part of an answer has come."""
         return bool(self.outputs)
 
     def result(self) -> StreamTiming | RequestFailure:
-        """The timing of a stream that ended as it should; else why it did not."""
+        """The timing of a complete stream, else the reason why it is not complete."""
         tokens = self.counts[-1][1] if self.counts else 0
         if self.ended_s is None:
             return RequestFailure(f"stream ended early, after {tokens} tokens: no [DONE]", may_retry=not self.has_output)
@@ -284,7 +282,7 @@ class _Seen:
         )
 
     def _arrivals(self, tokens: int) -> list[tuple[float, int]]:
-        """The server's counts if it counts as it goes: then the first chunk that carries something has one."""
+        """The server's counts if it counts in every chunk, so also in the first one with output; else the estimate."""
         if any(moment == self.outputs[0] for moment, _ in self.counts):
             return self.counts
         each = tokens / len(self.outputs)
@@ -295,12 +293,12 @@ class _Seen:
 async def connect(
     endpoint: Endpoint, timeout_s: float, max_connections: int | None, retry_s: float = RETRY_S
 ) -> AsyncIterator[Client]:
-    """A client of an endpoint. An attempt of a request fails once nothing has come for `timeout_s`.
+    """A client of an endpoint. A try of a request fails after `timeout_s` seconds in which nothing came.
 
-    No more than `max_connections` requests are sent at a time, if that is not None; the others wait.
+    `max_connections` limits the requests in flight (None: no limit); further ones wait.
     """
     limits = httpx.Limits(max_connections=max_connections)
-    # The endpoint's address is given outright: proxy settings of the environment must not come between.
+    # The address is the endpoint's own, so proxy settings in the environment must not apply.
     async with httpx.AsyncClient(
         base_url=endpoint.base_url, timeout=timeout_s, limits=limits, trust_env=False, headers=endpoint.headers
     ) as http:
@@ -308,7 +306,7 @@ async def connect(
 
 
 def _refusal(status: int, content: bytes) -> RequestFailure:
-    """An answer that is none. A 500 without OpenAI's error object is a proxy's, whose server went away with the request."""
+    """The failure for an HTTP status. A 500 without OpenAI's error object comes from a proxy that lost its server."""
     text = content.decode("utf-8", errors="replace")
     from_proxy = status == httpx.codes.INTERNAL_SERVER_ERROR and '"error"' not in text
     may_retry = from_proxy or status in _UNAVAILABLE
@@ -316,6 +314,6 @@ def _refusal(status: int, content: bytes) -> RequestFailure:
 
 
 def _failure(error: Exception) -> RequestFailure:
-    """What went wrong on the way; an answer that was waited for in vain is not asked for again."""
+    """The failure for an error on the way. After a timeout while waiting for an answer there is no second try."""
     lost = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException)
     return RequestFailure(f"{type(error).__name__}: {error}", may_retry=lost or isinstance(error, httpx.ConnectTimeout))

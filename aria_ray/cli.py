@@ -59,7 +59,9 @@ def run_all(
     out: Out = DEFAULT_OUT,
     require_ready: RequireReady = False,
 ) -> None:
-    """Run every stage: dataset, training, validation on the live endpoint, report. Finished stages are reused.
+    """Run every stage and write the report.
+
+    Dataset, training, validation on the live endpoint, report. Finished stages are reused.
 
     Next: `aria serve`.
     """
@@ -133,7 +135,9 @@ def validate(
     key_variable: Annotated[str | None, typer.Option("--key-env", help="Environment variable that holds its API key.")] = None,
     require_ready: RequireReady = False,
 ) -> None:
-    """Measure a live endpoint: that of the trained model, or any other with --endpoint.
+    """Measure a live endpoint.
+
+    That of the trained model, or any other with --endpoint.
 
     Next: open report.html in the run directory.
     """
@@ -168,7 +172,10 @@ def report(
         typer.Option("--compare", metavar="A B", help="Two run directories: how B differs from A, beyond noise."),
     ] = None,
 ) -> None:
-    """Write and print the report again, from the finished stages; or compare two runs."""
+    """Write and print the report again.
+
+    It is made from the finished stages. With --compare, two runs are compared instead.
+    """
     if compare is not None:
         from aria_ray.report.compare import compare as compare_runs
         from aria_ray.report.compare import render_comparison
@@ -196,7 +203,9 @@ def plan(
     load_per_s: Annotated[float, typer.Option("--load", help="Target load (requests/s) used to size replicas.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Estimate what hardware can do with a recipe: memory, speed limits, attainable targets. Runs no model.
+    """Estimate what hardware can do with a recipe.
+
+    Memory, speed limits, attainable targets. Runs no model.
 
     Next: `aria doctor` on that hardware.
     """
@@ -215,7 +224,9 @@ def plan(
 
 @app.command()
 def doctor(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
-    """List what would stop a recipe on this machine or cluster, with the fix. Exit 1 if anything would.
+    """List what would stop a recipe, with the fix.
+
+    On this machine, or on the cluster of RAY_ADDRESS. Exit 1 if anything would.
 
     Next: `aria run`.
     """
@@ -248,7 +259,8 @@ def chat(
     tool: Annotated[
         list[str] | None,
         typer.Option(
-            "--tool", help="A built-in tool, a module of typed functions, or a .json of OpenAI tools; may be repeated."
+            "--tool",
+            help="In place of the five default tools: a built-in one, a module of functions, a .json of tools. Repeatable.",
         ),
     ] = None,
 ) -> None:

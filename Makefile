@@ -15,17 +15,26 @@ LOCK_OPTIONS ?= --upgrade
 # No model hub is needed: the base model of the laptop recipe comes as a package.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: run test unit lint format docs lock resolve clean
+PYTEST := .venv/bin/python -m pytest --durations=10
+# Two tests at a time; those that share what is dear to make go to one process.
+PARALLEL := -n 2 --dist loadgroup
+# Markers of pyproject.toml: what `make quick` leaves out.
+HEAVY := browser or gpu or index or ray or subprocess or training or triton or vllm
+
+.PHONY: run test quick unit lint format docs lock resolve clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
 	.venv/bin/aria run laptop
 
-test: .venv/installed ## unit tests (minutes), then integration tests (the better part of an hour: real Ray, real vLLM)
-	.venv/bin/python -m pytest --durations=25 tests/unit tests/integration
+quick: .venv/installed ## the unit tests that need none of what markers name: no vLLM, Triton, Ray or processes; two minutes
+	$(PYTEST) $(PARALLEL) -m "not ($(HEAVY))" tests/unit
 
-unit: .venv/installed
-	.venv/bin/python -m pytest tests/unit
+unit: quick ## all unit tests: then those that do
+	$(PYTEST) $(PARALLEL) -m "$(HEAVY)" tests/unit
+
+test: unit ## all tests; then integration: real Ray, training, vLLM and browser (half an hour in all on 2 cores)
+	$(PYTEST) --durations=25 tests/integration
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -15,7 +15,7 @@ from aria_ray.telemetry.gpus import GpuReading
 from aria_ray.telemetry.sampler import MachineSampler
 from aria_ray.telemetry.timeline import Sample
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.ray
 
 TIMEOUT_S = 60
 

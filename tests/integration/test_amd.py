@@ -18,7 +18,7 @@ from aria_ray.errors import AriaError
 from aria_ray.rocm.visibility import check_environment, check_gpus_counted
 from aria_ray.serving.app import llm_config, parse_args
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]
 # What ray/_private/thirdparty/pyamdsmi and ray/_private/accelerators/amd_gpu.py of Ray 2.60 use of AMD's package.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.subprocess
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMAND = ["generate", "recipe.yaml"]

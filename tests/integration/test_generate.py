@@ -22,7 +22,7 @@ from aria_ray.dataset.sampling import SCENARIO_SHARES
 from aria_ray.dataset.templates import UNSEEN_DOMAINS, UNSEEN_TOOLS
 from aria_ray.errors import DataError
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.ray
 
 TEMPLATES, ROWS = 120, 600
 FILES = {"final_dataset.jsonl", "parquet/rows-00000.parquet", "parquet/rows-00001.parquet", "quality.json", "SAMPLES.md"}

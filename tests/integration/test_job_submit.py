@@ -14,7 +14,9 @@ import pytest
 import two_hosts
 
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.ray,
+    pytest.mark.vllm,
+    pytest.mark.training,
     pytest.mark.skipif(two_hosts.missing() is None, reason="test_ray_up.py submits this job to two hosts here"),
 ]
 

@@ -16,7 +16,12 @@ import pytest
 import yaml
 from two_hosts import Hosts, missing, ssh, two_hosts
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.vllm,
+    pytest.mark.training,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -14,7 +14,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome on the path"),
 ]
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from pages import run_tree
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.training]
 
 TIMEOUT_S = 900
 

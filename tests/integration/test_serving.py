@@ -34,7 +34,7 @@ from aria_ray.serving import self_check
 from aria_ray.serving.deploy import serve_model
 from aria_ray.serving.ingress import NoAnswer, first_within
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.ray, pytest.mark.vllm]
 
 SERVE = Path(__file__).parents[2] / "serve"
 MAX_BODY_BYTES, MAX_OUTPUT_TOKENS, MAX_REQUESTS = 100_000, 512, 4

@@ -13,7 +13,7 @@ from served import QUESTION, Served, serving
 
 from aria_ray.validation.client import Client, Reply, RequestFailure, StreamTiming, connect
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.ray, pytest.mark.vllm]
 
 AT_ONCE = 2
 TOKENS = 96

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from own_process import case_names, check
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("telemetry_cases")]
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("telemetry_cases")]
 
 CASES = Path(__file__).with_name("telemetry_cases.py")
 

@@ -16,7 +16,7 @@ from aria_ray.dataset.loading import library
 from aria_ray.dataset.rows import RowMaker
 from aria_ray.dataset.sampling import choose_templates
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.ray, pytest.mark.training]
 
 TIMEOUT_S = 300
 NUM_STEPS = 60

@@ -100,6 +100,7 @@ def test_private_parts_of_libraries_are_in_patches(path):
         assert list(private_parts(path)) == [], "put it into the package's patches.py, with the version it was seen with"
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("module", ["aria_ray.cli", "aria_ray.config", "aria_ray.session", "aria_ray.tools"])
 def test_the_command_line_is_light(module):
     code = f"import sys, {module}; print([name for name in ('torch', 'ray', 'transformers', 'vllm') if name in sys.modules])"

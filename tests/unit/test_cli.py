@@ -7,6 +7,8 @@ import sys
 import pytest
 import yaml
 
+pytestmark = pytest.mark.subprocess
+
 
 def aria(*arguments):
     command = [sys.executable, "-m", "aria_ray", *map(str, arguments)]

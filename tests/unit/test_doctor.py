@@ -219,5 +219,6 @@ def test_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(failures(doctor.resources(tmp_path / "out"))) == 2
 
 
+@pytest.mark.vllm
 def test_the_parsers_of_the_installed_vllm_fit() -> None:
     assert failures(doctor.parsers()) == []

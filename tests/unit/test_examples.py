@@ -43,6 +43,7 @@ def test_the_example_s_conversations_are_taken_line_by_line() -> None:
     assert {row["scenario"] for row in rows} == {"hit", "miss", "multi", "error"}
 
 
+@pytest.mark.subprocess
 def test_the_client_streams_runs_the_tool_and_gives_its_result_back() -> None:
     received: list[dict] = []
 

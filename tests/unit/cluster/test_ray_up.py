@@ -10,6 +10,8 @@ import yaml
 from click import ClickException
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+pytestmark = pytest.mark.ray
+
 FOLDER = Path(__file__).parents[3] / "cluster"
 FILES = sorted(FOLDER.glob("*.yaml"))
 

@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from aria_ray.config import recipe_names
 
+pytestmark = pytest.mark.subprocess
+
 ROOT = Path(__file__).parents[3]
 RECIPES = ROOT / "aria_ray" / "config" / "recipes"
 

@@ -50,6 +50,7 @@ def test_there_are_seven_kinds():
     assert ALL == ("none", "context", "paraphrase", "noise", "formats", "tool_list", "masking")
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("kind", ALL)
 def test_a_row_of_every_kind_is_right(row_maker, kind):
     for template_id in (*SENTENCES, "wrong_date/1/brief", "sign_name/1/plain", "no_book_flight/2/plain"):
@@ -208,6 +209,7 @@ def test_formats_leave_a_value_that_touches_another_sign(phrasing):
     assert formatted(phrasing, a=1200) == phrasing.replace("{a}", "1200")
 
 
+@pytest.mark.vllm
 def test_formats_leave_the_arguments_as_they_are(row_maker):
     for turn in range(20):
         row = row_maker.row("end_time/1/plain", "formats", turn, 0)

@@ -28,6 +28,7 @@ def call_with(row, **changes):
     row["messages"][1]["tool_calls"][0]["function"]["arguments"] = json.dumps({**arguments_of(row), **changes})
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize(
     "template_id",
     [
@@ -42,6 +43,7 @@ def test_a_right_row_has_no_problem(row_maker, template_id):
     assert verify(row_maker.row(template_id, "none", 0, 0)) == []
 
 
+@pytest.mark.vllm
 def test_an_argument_of_the_wrong_type(row):
     call_with(row, percent="ten")
     problems = verify(row)
@@ -49,17 +51,20 @@ def test_an_argument_of_the_wrong_type(row):
     assert any(problem.startswith("percent_of gives 'error: percent: ") for problem in problems)
 
 
+@pytest.mark.vllm
 def test_an_argument_of_the_wrong_type_for_a_simulated_tool(booking):
     name, parameter = booking["messages"][1]["tool_calls"][0]["function"]["name"], next(iter(arguments_of(booking)))
     call_with(booking, **{parameter: 7})
     assert f"{name}: {parameter}: 7 is not of type 'string'" in verify(booking)
 
 
+@pytest.mark.vllm
 def test_an_argument_that_the_tool_does_not_have(booking):
     call_with(booking, city="Rome")
     assert any("Additional properties are not allowed ('city' was unexpected)" in problem for problem in verify(booking))
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("which", ["row", "booking"])
 def test_a_result_that_the_tool_does_not_give(which, request):
     row = request.getfixturevalue(which)
@@ -69,28 +74,33 @@ def test_a_result_that_the_tool_does_not_give(which, request):
     assert verify(row) == [f"{name} gives {real!r} but '12345' is shown"]
 
 
+@pytest.mark.vllm
 def test_a_call_without_its_result(row):
     del row["messages"][2]
     assert any("but None is shown" in problem for problem in verify(row))
 
 
+@pytest.mark.vllm
 def test_a_tool_that_is_not_listed(row):
     row["messages"][1]["tool_calls"][0]["function"]["name"] = "percentage"
     assert "percentage is called but not listed" in verify(row)
 
 
+@pytest.mark.vllm
 def test_an_answer_without_the_result(row):
     (result,) = row["answer_contains"]
     row["messages"][-1]["content"] = "I do not know."
     assert verify(row) == [f"the answer 'I do not know.' lacks {result!r}"]
 
 
+@pytest.mark.vllm
 def test_an_answer_may_have_the_result_in_any_case(row_maker):
     row = copy.deepcopy(row_maker.row("no_book_flight/1/plain", "none", 0, 0))
     row["messages"][-1]["content"] = row["messages"][-1]["content"].upper()
     assert verify(row) == []
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize(
     "thought",
     [None, "", "let me think", "ask: x; function: none", "function: percent_of; args: 1", "ask: x; function: a b; args: 1"],
@@ -101,6 +111,7 @@ def test_a_thought_of_another_shape(row, thought, turn):
     assert f"thought {thought!r} has not the fixed shape" in verify(row)
 
 
+@pytest.mark.vllm
 def test_a_thought_that_names_another_function(row):
     thought = "ask: percentage; function: divide; args: 1, 2"
     row["messages"][1]["reasoning_content"] = thought
@@ -109,23 +120,27 @@ def test_a_thought_that_names_another_function(row):
     assert "names no function, called is percent_of" in verify(row)[0]
 
 
+@pytest.mark.vllm
 def test_a_thought_that_is_too_long(row):
     thought = "ask: percentage; function: percent_of; args: " + " ".join(["ten"] * 30)
     row["messages"][1]["reasoning_content"] = thought
     assert verify(row) == [f"thought {thought!r} has {thought_pieces(thought)} pieces, must have 8 to {MAX_THOUGHT_PIECES}"]
 
 
+@pytest.mark.vllm
 def test_a_call_that_fails_in_a_hit(row_maker):
     row = copy.deepcopy(row_maker.row("negative_root/1/plain", "none", 0, 0))
     row["scenario"] = "hit"
     assert verify(row) == ["1 of 1 calls fail, which does not fit the scenario hit"]
 
 
+@pytest.mark.vllm
 def test_an_error_whose_call_succeeds(row):
     row["scenario"] = "error"
     assert verify(row) == ["0 of 1 calls fail, which does not fit the scenario error"]
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize(
     ("template_id", "tool"), [("median/1/plain", "median"), ("schedule_vet_visit/1/plain", "schedule_vet_visit")]
 )
@@ -140,6 +155,7 @@ def test_a_held_out_tool_outside_its_split(row_maker, template_id, tool, split):
     assert problem.endswith(f"are listed in {split}")
 
 
+@pytest.mark.vllm
 def test_a_masked_name_does_not_hide_a_held_out_tool(row_maker):
     row = copy.deepcopy(row_maker.row("median/1/plain", "masking", 0, 0))
     row["split"] = "train"
@@ -160,6 +176,7 @@ def test_held_out_tools(names, expected):
     assert is_held_out(names) is expected
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("marker", ["<|im_start|>", "<think>", "<tool_call>", "<tool_response>"])
 @pytest.mark.parametrize("role", ["user", "tool"])
 def test_text_that_would_become_a_control_token(row, monkeypatch, marker, role):
@@ -184,6 +201,7 @@ def _without_escapes(monkeypatch):
     monkeypatch.setattr(parsers, "_template", lambda: careless)
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("text", ["<think>", "</think>", "<tool_call>"])
 def test_a_turn_that_the_parsers_do_not_give_back(row, text):
     row["messages"][-1]["content"] += f" {text}"
@@ -192,6 +210,7 @@ def test_a_turn_that_the_parsers_do_not_give_back(row, text):
     assert all("the parsers read" in problem for problem in problems)
 
 
+@pytest.mark.vllm
 def test_every_defect_is_named(row):
     row["messages"][1]["reasoning_content"] = "hm"
     row["messages"][2]["content"] = "12345"

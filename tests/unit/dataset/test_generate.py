@@ -45,6 +45,7 @@ def test_the_same_sentence_twice_is_refused(monkeypatch, row_maker):
         dataset_items(DatasetConfig(num_templates=2))
 
 
+@pytest.mark.vllm
 def test_rows_of_a_template_are_in_order_with_json_columns():
     rows = made({"template_id": "divide/1/plain", "row": ""}, count=5)
     ids = [row["id"] for row in rows]
@@ -58,6 +59,7 @@ def test_rows_of_a_template_are_in_order_with_json_columns():
         assert json.loads(row["facts"])["problems"] == []
 
 
+@pytest.mark.vllm
 def test_rows_do_not_depend_on_what_was_made_before():
     item = {"template_id": "book_flight/1/hi", "row": ""}
     first = made(item)
@@ -65,6 +67,7 @@ def test_rows_do_not_depend_on_what_was_made_before():
     assert made(item) == first
 
 
+@pytest.mark.vllm
 def test_a_conversation_is_one_row(tmp_path):
     path = tmp_path / "talks.jsonl"
     path.write_text(json.dumps(TALK) + "\n")
@@ -74,6 +77,7 @@ def test_a_conversation_is_one_row(tmp_path):
     assert json.loads(row["facts"])["problems"] == []
 
 
+@pytest.mark.vllm
 def test_problems_travel_with_the_row():
     (row,) = made({"template_id": "divide/1/plain", "row": ""}, count=1)
     broken = {**row, "messages": json.loads(row["messages"]), "tools": json.loads(row["tools"])}
@@ -84,6 +88,7 @@ def test_problems_travel_with_the_row():
     assert problem.startswith("the answer 'No.' lacks ")
 
 
+@pytest.mark.vllm
 def test_a_line_is_the_row_with_its_columns_unpacked():
     (row,) = made({"template_id": "divide/1/plain", "row": ""}, count=1)
     line = generate.line_of(row)
@@ -94,6 +99,7 @@ def test_a_line_is_the_row_with_its_columns_unpacked():
     assert parsed["answer_contains"] == row["answer_contains"]
 
 
+@pytest.mark.vllm
 def test_what_is_wrong_with_the_input_comes_back_as_a_row(tmp_path):
     row, *_ = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": ""}, config())
     assert row["error"] is None

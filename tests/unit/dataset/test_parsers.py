@@ -39,6 +39,7 @@ def conversation(calls):
     return [QUESTION, tool_call_message(THOUGHT, calls), *results, answer_message(READY, "It is fine.")]
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_come_back_whole_and_streamed(name):
     for seed in range(25):
@@ -46,12 +47,14 @@ def test_calls_come_back_whole_and_streamed(name):
         assert round_trip_problems([TOOL], conversation(CALLS[name])[:2], str(seed)) == []
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answers_come_back_whole_and_streamed(name):
     for seed in range(25):
         assert round_trip_problems([TOOL], [QUESTION, answer_message(READY, ANSWERS[name])], str(seed)) == []
 
 
+@pytest.mark.vllm
 def test_markers_in_the_text_of_users_tools_and_definitions_do_no_harm():
     messages = conversation(CALLS["two parallel"])
     for message in messages:
@@ -62,35 +65,42 @@ def test_markers_in_the_text_of_users_tools_and_definitions_do_no_harm():
         assert round_trip_problems([hostile], messages, str(seed)) == []
 
 
+@pytest.mark.vllm
 def test_a_system_message_takes_the_place_of_ours():
     assert round_trip_problems([TOOL], [{"role": "system", "content": "Be brief."}, *conversation(CALLS["nested"])], "0") == []
 
 
+@pytest.mark.vllm
 def test_several_requests_come_back():
     assert round_trip_problems([TOOL], conversation(CALLS["nested"]) * 2, "0") == []
 
 
+@pytest.mark.vllm
 def test_no_tools_are_no_problem():
     assert round_trip_problems([], [QUESTION, answer_message(READY, "Fine.")], "0") == []
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("marker", MARKERS[:3])
 def test_an_answer_with_a_marker_does_not_come_back(marker):
     problems = round_trip_problems([TOOL], [QUESTION, answer_message(READY, f"Say {marker}")], "0")
     assert [problem.split(",")[0] for problem in problems] == ["whole", "streamed"]
 
 
+@pytest.mark.vllm
 def test_a_thought_with_a_marker_does_not_come_back():
     problems = round_trip_problems([TOOL], [QUESTION, answer_message(f"{READY} {MARKERS[1]}", "Fine.")], "0")
     assert len(problems) == 2
 
 
+@pytest.mark.vllm
 def test_a_defect_in_an_earlier_turn_is_found():
     messages = conversation(CALLS["nested"])
     messages[1]["reasoning_content"] += MARKERS[1]
     assert len(round_trip_problems([TOOL], messages, "0")) == 2
 
 
+@pytest.mark.vllm
 def test_an_earlier_call_that_does_not_come_back(monkeypatch):
     render = parsers._render
     monkeypatch.setattr(parsers, "_render", lambda *args: render(*args).replace("fine", "bad").replace('"Rome"', '"Oslo"'))

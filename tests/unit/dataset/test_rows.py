@@ -30,6 +30,7 @@ def test_unseen_tools_are_listed_nowhere_else(rows):
     assert set(splits) == {"train", "validation", "test", "test_unseen_tools"}
 
 
+@pytest.mark.vllm
 def test_rows_are_right(rows):
     assert {row["augmentation"] for row in rows} == set(KINDS)
     assert {row["id"]: problems for row in rows if (problems := verify(row))} == {}

@@ -47,6 +47,7 @@ def read(folder, *items, share=""):
     return list(read_source(f"{path}{share}"))
 
 
+@pytest.mark.vllm
 def test_a_conversation_becomes_a_verified_row(tmp_path):
     (row,) = read(tmp_path, GOOD)
     assert verify(row) == []
@@ -64,6 +65,7 @@ def test_thoughts_are_added_where_they_are_missing(tmp_path):
     ]
 
 
+@pytest.mark.vllm
 def test_a_thought_that_is_there_stays(tmp_path):
     mine = "ask: sun; function: get_weather; args: Rome"
     (row,) = read(tmp_path, conversation(USER, calling("Rome", reasoning_content=mine), result(), ANSWER))
@@ -71,6 +73,7 @@ def test_a_thought_that_is_there_stays(tmp_path):
     assert verify(row) == []
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize(
     ("messages", "scenario", "difficulty", "reason"),
     [
@@ -92,6 +95,7 @@ def test_what_a_conversation_shows(tmp_path, messages, scenario, difficulty, rea
     assert row["messages"][-1]["reasoning_content"].endswith(f"; function: none; reason: {reason}")
 
 
+@pytest.mark.vllm
 def test_arguments_may_be_an_object_and_parameters_may_be_missing(tmp_path):
     call = {"id": "c0", "function": {"name": "now", "arguments": {}}}
     (row,) = read(
@@ -102,12 +106,14 @@ def test_arguments_may_be_an_object_and_parameters_may_be_missing(tmp_path):
     assert row["messages"][1]["reasoning_content"] == "ask: now; function: now; args: none"
 
 
+@pytest.mark.vllm
 def test_without_tools_it_is_talk(tmp_path):
     (row,) = read(tmp_path, {"messages": [USER, ANSWER]})
     assert row["tools"] == []
     assert verify(row) == []
 
 
+@pytest.mark.vllm
 def test_a_result_is_given_again_for_its_arguments_alone(tmp_path):
     (row,) = read(tmp_path, GOOD)
     row["messages"][1] = {**row["messages"][1], "tool_calls": calling("Oslo")["tool_calls"]}
@@ -254,6 +260,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
         list(read_source(str(tmp_path / "latin.jsonl")))
 
 
+@pytest.mark.vllm
 def test_what_cannot_be_read_back_shows_when_rows_are_checked(tmp_path):
     (row,) = read(tmp_path, conversation(USER, {**ANSWER, "content": "Write <think> first."}))
     quality = Quality()

@@ -145,6 +145,7 @@ def test_one_definition_needs_no_list(tmp_path):
     assert set(user_tools(write_json(tmp_path, definition({"n": {"type": "integer"}})))) == {"mine"}
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("kind", ["none", "paraphrase", "noise", "formats", "tool_list", "masking"])
 def test_rows_are_right(user_maker, kind):
     extended = kind == "tool_list"  # which may add back the one that must not be there, so few are the tools
@@ -196,6 +197,7 @@ def test_what_is_asked_of_a_tool(user_maker):
     assert "area" not in [tool["function"]["name"] for tool in unavailable["tools"]]
 
 
+@pytest.mark.vllm
 def test_two_tools_are_enough(tmp_path):
     tools = [definition({"n": {"type": "integer"}}, name=name) for name in ("one", "other")]
     user_maker = RowMaker(read_library((write_json(tmp_path, tools),)))
@@ -212,6 +214,7 @@ def test_fewer_intents_leave_all_of_the_users(tmp_path):
     assert {family.intent.name for family in families(user_maker)} <= {template.intent.name for template in chosen}
 
 
+@pytest.mark.vllm
 def test_a_tool_alone_is_never_missing_from_its_list(tmp_path):
     user_maker = RowMaker(
         read_library((write_json(tmp_path, definition({"n": {"type": "integer"}, "m": {"type": "integer"}})),))

@@ -8,6 +8,7 @@ from own_process import case_names, check
 CASES = Path(__file__).with_name("product_cases.py")
 
 
+@pytest.mark.triton
 @pytest.mark.xdist_group("product_cases")
 @pytest.mark.parametrize("function", case_names(CASES))
 def test_in_the_interpreter(function):

@@ -6,6 +6,7 @@ from aria_ray.errors import AriaError
 from aria_ray.machine.peaks import measure_peaks
 
 
+@pytest.mark.subprocess
 def test_a_measurement_that_fails_gets_one_clear_line():
     with pytest.raises(
         AriaError, match=r"could not be measured \(.*\); `python -m aria_ray.machine.peaks 0` shows why"

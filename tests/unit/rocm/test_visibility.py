@@ -95,6 +95,7 @@ def test_nothing_asks_for_an_accelerator_type():
     assert "accelerator_type" not in application["args"]
 
 
+@pytest.mark.subprocess
 def test_light():
     """Whoever has to look before Ray is imported must not import it."""
     code = "import sys, aria_ray.rocm.visibility; print([name for name in ('torch', 'ray') if name in sys.modules])"

@@ -74,6 +74,7 @@ def test_shipped_configs_are_valid(path: Path, model: Path) -> None:
     assert args.engine_kwargs["tool_call_parser"] == "hermes"
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "laptop"], ids=lambda path: path.stem)
 def test_what_is_switched_off_in_a_shipped_config_is_an_argument_of_the_engine(path: Path) -> None:
     """With the comment signs taken away, each is a field of vLLM's, and vLLM reads the speculation as it is meant."""

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from aria_ray.serving.engine_processes import MARK_VARIABLE, engine_error, stop_engines
 
 
+@pytest.mark.subprocess
 def test_only_processes_with_the_mark_are_killed() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     marked, other = (subprocess.Popen(command, env=os.environ | {MARK_VARIABLE: mark}) for mark in ("engine-1", "engine-2"))

@@ -14,6 +14,8 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from aria_ray.serving import ingress
 from aria_ray.serving.guard import Limits
 
+pytestmark = [pytest.mark.ray, pytest.mark.vllm]
+
 SOUND: dict[str, Any] = {"model": "aria", "messages": [{"role": "user", "content": "hi"}]}
 
 

@@ -20,6 +20,8 @@ from aria_ray.errors import ServingError
 from aria_ray.serving.app import llm_config, parse_args
 from aria_ray.serving.patches import PAUSE_S, PAUSE_VARIABLE, skip_download, sleep_between_polls
 
+pytestmark = pytest.mark.ray
+
 ROOT = Path(__file__).parents[3]
 LOADS_PLUGINS = """
 import os, time
@@ -33,6 +35,7 @@ print(slept)
 """
 
 
+@pytest.mark.vllm
 def test_vllm_polls_by_that_name():
     check_there("serving", "vllm", "vllm.distributed.device_communicators.shm_broadcast", "sched_yield")
 

@@ -85,6 +85,7 @@ def test_samples_that_cost_much_are_taken_less_often(monkeypatch):
     assert [interval_s(cost_s) for cost_s in (0.0, 0.001, 0.1, 5.0)] == [1.0, 1.0, pytest.approx(5.0), 10.0]
 
 
+@pytest.mark.subprocess
 def test_memory_is_that_of_this_process_and_those_below_it():
     before = tree_memory_gib()
     own = b"x" * (300 * MIB)

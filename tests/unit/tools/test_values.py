@@ -30,6 +30,7 @@ def test_too_large():
         plain(1e16)
 
 
+@pytest.mark.subprocess
 def test_import_is_light():
     code = "import sys, aria_ray.tools; print(sorted({'torch', 'ray', 'transformers', 'pint', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -86,6 +86,7 @@ def test_leftovers_of_a_killed_run_are_no_checkpoints(checkpoints):
     assert names(checkpoints) == [checkpoint_name(1), checkpoint_name(2)]
 
 
+@pytest.mark.subprocess
 def test_a_disk_that_is_full_leaves_the_earlier_checkpoints(checkpoints):
     """The kernel refuses to let a file grow over a limit, as it refuses on a full disk: the same error out of `write`."""
     checkpoints.save(at(1, 1), write_state)

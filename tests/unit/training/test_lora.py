@@ -16,6 +16,7 @@ CASES = Path(__file__).with_name("lora_cases.py")
 BASE = ModelConfig(source="random:tiny")
 
 
+@pytest.mark.triton
 @pytest.mark.xdist_group("lora_cases")
 @pytest.mark.parametrize("function", case_names(CASES))
 def test_in_the_interpreter(function):

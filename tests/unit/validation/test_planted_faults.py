@@ -106,6 +106,7 @@ def prove(tmp_path, behaviour, *, parts=("quality", "speed", "stability"), recei
 STEADY = Behaviour(ttft_s=0.01, gap_s=0.01, tokens=16, message=right)
 
 
+@pytest.mark.subprocess
 def test_without_a_fault_all_that_the_endpoint_decides_is_met(tmp_path):
     figures, report = prove(tmp_path, STEADY)
     assert report.conditions == {"accuracy": "met", "tool_compliance": "met"}
@@ -117,12 +118,14 @@ def test_without_a_fault_all_that_the_endpoint_decides_is_met(tmp_path):
         assert figures[name].value > 0
 
 
+@pytest.mark.subprocess
 def test_a_slow_server(tmp_path):
     figures, report = prove(tmp_path, Behaviour(ttft_s=0.1, gap_s=0.05, tokens=8), parts=("speed",))
     assert figures["output_tokens_per_s"].status == "not_met"
     assert any("output_tokens_per_s is" in reason for reason in report.reasons)
 
 
+@pytest.mark.subprocess
 def test_a_server_that_dies_half_way(tmp_path, monkeypatch):
     monkeypatch.setattr(quality, "RETRY_S", 0.0)
     figures, _ = prove(
@@ -138,6 +141,7 @@ def test_a_server_that_dies_half_way(tmp_path, monkeypatch):
     assert figures["stability_cv"].status == "unmeasured"
 
 
+@pytest.mark.subprocess
 def test_a_server_that_fails_now_and_then_under_load_is_not_stable(tmp_path):
     figures, report = prove(tmp_path, Behaviour(ttft_s=0.01, gap_s=0.01, cut_at=range(60, 10**6, 10)), parts=("stability",))
     assert figures["failed_requests"].status == "not_met"
@@ -171,12 +175,14 @@ class Leak(list):
         self.kept = [*getattr(self, "kept", []), bytearray(b"x") * (4 * 2**20)]
 
 
+@pytest.mark.subprocess
 def test_a_memory_leak(tmp_path):
     figures, report = prove(tmp_path, STEADY, parts=("stability",), received=Leak())
     assert figures["memory_growth"].status == "not_met", figures["memory_growth"]
     assert {criterion.name: criterion.status for criterion in report.criteria}["stability"] == "not_met"
 
 
+@pytest.mark.subprocess
 def test_a_throughput_that_decays(tmp_path):
     figures, report = prove(tmp_path, Behaviour(ttft_s=0.01, gap_s=0.01, decay_per_s=0.5), parts=("stability",))
     assert figures["stability_drift"].value < -0.15

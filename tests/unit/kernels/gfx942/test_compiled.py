@@ -64,6 +64,7 @@ def test_what_cannot_fit_is_seen():
     assert waves_per_simd(compiled, 4, MI300X) == 1
 
 
+@pytest.mark.triton
 @pytest.mark.parametrize(("direction", "n", "k"), PRODUCTS)
 def test_hopper_gets_its_own_instructions(direction, n, k):
     blocks = blocks_for(TOKENS, n, k, "bf16", H100)

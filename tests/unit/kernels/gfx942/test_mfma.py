@@ -76,6 +76,7 @@ def test_other_matrix_cores_are_refused():
         residency(DEFAULT_TILE, "bf16", H100)
 
 
+@pytest.mark.triton
 @pytest.mark.parametrize(
     ("tile", "dtype"),
     [
@@ -97,6 +98,7 @@ def test_the_compiler_allocates_for_gfx942_what_is_predicted(tile, dtype):
     assert set(re.findall(r"v_mfma_\w+", assembly)) == {f"v_mfma_f32_{size}x{size}x{INSTRUCTION_K[dtype][size]}_{kind}"}
 
 
+@pytest.mark.triton
 def test_wavefronts_that_registers_hold_are_what_the_compiler_notes():
     for tile in (DEFAULT_TILE, Tile(128, 128, 32), Tile(64, 64, 128), Tile(64, 64, 32)):
         assembly, _ = compiled(tile, "bf16")

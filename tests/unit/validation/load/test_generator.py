@@ -39,6 +39,7 @@ def questions(bodies: list[dict[str, Any]]) -> list[str]:
     return [body["messages"][-1]["content"] for body in bodies]
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize(("concurrency", "num_processes"), [(1, 1), (3, 2), (4, 2), (2, 4)])
 def test_a_closed_loop_keeps_its_streams_busy_and_no_more(concurrency: int, num_processes: int) -> None:
     load = Load(BODIES, concurrency=concurrency, num_requests=7)
@@ -52,12 +53,14 @@ def test_a_closed_loop_keeps_its_streams_busy_and_no_more(concurrency: int, num_
     assert starts == sorted(starts)
 
 
+@pytest.mark.subprocess
 def test_fewer_requests_than_streams() -> None:
     result, _ = measured(Behaviour(), Load(BODIES, concurrency=8, num_requests=3), num_processes=4)
     assert len(result.timings) == 3
     assert len(result.client_cpu_shares) == 3
 
 
+@pytest.mark.subprocess
 def test_a_load_that_lasts_goes_round_and_asks_nothing_twice() -> None:
     result, received = measured(Behaviour(gap_s=0.005), Load(BODIES, concurrency=2, duration_s=1.0), num_processes=2)
     assert len(result.timings) > len(BODIES)
@@ -66,6 +69,7 @@ def test_a_load_that_lasts_goes_round_and_asks_nothing_twice() -> None:
     assert 1 <= sum(timing.ended_s >= over_s for timing in result.timings) <= 2  # those in flight at the end
 
 
+@pytest.mark.subprocess
 def test_no_two_loads_ask_the_same() -> None:
     received: list[dict[str, Any]] = []
     with fake_endpoint(Behaviour(), received) as endpoint:
@@ -74,6 +78,7 @@ def test_no_two_loads_ask_the_same() -> None:
     assert len(set(questions(received))) == 6
 
 
+@pytest.mark.subprocess
 def test_an_open_loop_starts_when_requests_are_due_whatever_is_in_flight() -> None:
     received: list[dict[str, Any]] = []
     sent_by_then: list[int] = []
@@ -107,6 +112,7 @@ def test_an_open_loop_too_short_for_a_request_measures_nothing() -> None:
     assert (result.timings, result.failures, result.wall_s, received) == ((), (), 0.0, [])
 
 
+@pytest.mark.subprocess
 def test_results_are_told_while_the_load_goes_on() -> None:
     received: list[dict[str, Any]] = []
     seen: list[tuple[object, int]] = []
@@ -120,6 +126,7 @@ def test_results_are_told_while_the_load_goes_on() -> None:
     assert seen[0][1] < 5
 
 
+@pytest.mark.subprocess
 def test_requests_that_fail_are_counted_and_take_their_time() -> None:
     result, _ = measured(
         Behaviour(ttft_s=0.05, gap_s=0.02, cut_at=(4,), error_at=(2,)), Load(BODIES, concurrency=1, num_requests=4)
@@ -129,6 +136,7 @@ def test_requests_that_fail_are_counted_and_take_their_time() -> None:
     assert result.wall_s == result.failures[-1].ended_s - result.timings[0].started_s
 
 
+@pytest.mark.subprocess
 def test_an_endpoint_that_is_not_there_is_failures_and_no_zero() -> None:
     nowhere = Endpoint(base_url="http://127.0.0.1:1/v1", model="m")
     result = measure_load(nowhere, Load(BODIES, concurrency=2, num_requests=4), num_processes=2, timeout_s=5, retry_s=0)
@@ -136,11 +144,13 @@ def test_an_endpoint_that_is_not_there_is_failures_and_no_zero() -> None:
     assert len(result.failures) == 4
 
 
+@pytest.mark.subprocess
 def test_a_load_that_lasts_does_not_hammer_an_endpoint_that_fails() -> None:
     result, received = measured(Behaviour(error_at=range(1, 10**9)), Load(BODIES, concurrency=1, duration_s=1.2))
     assert 1 <= len(received) == len(result.failures) <= 3
 
 
+@pytest.mark.subprocess
 def test_a_refused_field_and_short_answers_are_noted() -> None:
     load = Load(BODIES, concurrency=1, num_requests=2)
     result, _ = measured(Behaviour(refuses=("ignore_eos",), tokens=3), load)
@@ -151,6 +161,7 @@ def test_a_refused_field_and_short_answers_are_noted() -> None:
     assert measured(Behaviour(), load)[0].notes == []
 
 
+@pytest.mark.subprocess
 def test_answers_that_show_nothing_are_noted() -> None:
     result, _ = measured(Behaviour(blank=True), Load(BODIES, concurrency=1, num_requests=2))
     assert result.notes == ["2 of 2 answers show no text, so the server's token counts time them"]
@@ -163,6 +174,7 @@ def test_forced_answers_are_text_of_one_length() -> None:
     assert Load(BODIES, concurrency=1, num_requests=1).output_tokens == 8
 
 
+@pytest.mark.subprocess
 def test_natural_answers_may_call_and_end() -> None:
     bodies = prompts(CASES, 8, natural=True)
     assert bodies[0]["tool_choice"] == "auto"

@@ -183,6 +183,7 @@ def test_variation_leaves_the_ramp_up_out() -> None:
     assert coefficient_of_variation([10.0, 8.0, 12.0]) == pytest.approx(0.2828, abs=1e-4)
 
 
+@pytest.mark.subprocess
 def test_an_endpoint_that_slows_down_shows_in_what_is_measured() -> None:
     body = {"messages": [{"role": "user", "content": "q"}], "max_tokens": 10, "ignore_eos": True}
     with fake_endpoint(Behaviour(gap_s=0.01, decay_per_s=1.0, decay_from=3)) as endpoint:

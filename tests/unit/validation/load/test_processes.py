@@ -36,6 +36,7 @@ def load_until(on_result: Callable[[Any], None]) -> None:
         measure_load(endpoint, GOES_ON, num_processes=2, timeout_s=30, on_result=on_result)
 
 
+@pytest.mark.subprocess
 def test_a_client_that_dies_is_an_error_and_what_came_before_is_known() -> None:
     seen: list[Any] = []
 
@@ -50,6 +51,7 @@ def test_a_client_that_dies_is_an_error_and_what_came_before_is_known() -> None:
     assert clients() == []
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_no_client_is_left_after_an_interrupt_or_an_error(error: type[BaseException]) -> None:
     running: list[int] = []
@@ -64,12 +66,14 @@ def test_no_client_is_left_after_an_interrupt_or_an_error(error: type[BaseExcept
     assert clients() == []
 
 
+@pytest.mark.subprocess
 def test_no_client_is_left_after_a_load() -> None:
     with fake_endpoint(Behaviour()) as endpoint:
         measure_load(endpoint, Load((BODY,), concurrency=2, num_requests=4), num_processes=2, timeout_s=30)
     assert clients() == []
 
 
+@pytest.mark.subprocess
 def test_no_client_outlives_a_measuring_process_that_is_killed() -> None:
     """Not even one that waits for an answer and has nothing to send."""
     with fake_endpoint(Behaviour(hang_at=range(2, 10**9))) as endpoint:
@@ -83,6 +87,7 @@ def test_no_client_outlives_a_measuring_process_that_is_killed() -> None:
     assert alive == []
 
 
+@pytest.mark.subprocess
 def test_a_client_process_is_light() -> None:
     code = (
         "import sys, aria_ray.validation.load.processes;"
@@ -114,6 +119,7 @@ def test_a_prompt_of_which_the_cache_may_know_everything_stays_as_it_is() -> Non
     assert numbered(BODY, 7, "everything") == numbered(BODY, 8, "everything") == BODY
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize(("cached", "different"), [("tools", 4), ("nothing", 4), ("everything", 1)])
 def test_what_is_sent_is_so(cached: Any, different: int) -> None:
     received: list[dict[str, Any]] = []

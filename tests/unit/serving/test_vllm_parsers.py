@@ -16,7 +16,7 @@ from aria_ray.serving.serve_file import find_config
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.vllm
 
 ENGINE_KWARGS = yaml.safe_load(find_config("laptop").read_text())["applications"][0]["args"]["engine_kwargs"]
 PARAMETERS = {"type": "object", "properties": {"x": {"type": "string"}, "n": {"type": "integer"}}}

@@ -14,7 +14,7 @@ from aria_ray.dataset.sampling import SCENARIO_SHARES
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_model, load_tokenizer
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.training
 
 CONFIG = DatasetConfig(num_templates=60, augmentations=2)
 NUM_STEPS = 2

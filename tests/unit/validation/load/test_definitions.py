@@ -20,7 +20,7 @@ from aria_ray.training.model import load_tokenizer
 from aria_ray.validation.load.generator import Load, measure_load
 from aria_ray.validation.load.latency import summarise
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.vllm
 
 WITHIN = 0.05
 TOKENS = 24

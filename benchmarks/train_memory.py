@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from results import publish
+from results import Section, publish
 from train_step_gpu import some_turns
 from train_vs_trl import in_own_process, task_for
 from training_sides import Task, alone, out_of_memory, peak_gib
@@ -80,7 +80,7 @@ def _peak(model: torch.nn.Module, task: Task) -> Peak:
     return Peak(peak_gib(), sum(parameter.numel() for parameter in trained))
 
 
-def report(overrides: list[str], num_steps: int) -> str:
+def report(overrides: list[str], num_steps: int) -> Section:
     """Measure every side, each in a process of its own, and say what was found."""
     config = load_config("laptop", overrides)
     task, _ = task_for(config, num_steps, threads=torch.get_num_threads())
@@ -88,12 +88,14 @@ def report(overrides: list[str], num_steps: int) -> str:
     real = replace(task, config=shuffled)
     larger = replace(real, base=Path(), dtype="float32", turns=tuple(some_turns(8, LARGER_SHAPE["vocab_size"], seed=0)))
     lines = ["| | LoRA, GiB | full AdamW, GiB | less | parameters trained |", "|---|---|---|---|---|"]
+    peaks_gib = {}
     for name, function, its_task in ((config.model.source, base_model_peak, real), (LARGER, larger_model_peak, larger)):
         lora, full = (in_own_process(function, its_task, with_lora) for with_lora in (True, False))
+        peaks_gib[name] = {"LoRA": lora.gib, "full AdamW": full.gib}
         trained = f"{lora.num_trained:,} of {full.num_trained:,}"
         lines.append(f"| {name} | {lora.gib:.2f} | {full.gib:.2f} | {1 - lora.gib / full.gib:.0%} | {trained} |")
     training: TrainingConfig = config.training
-    return f"""\
+    text = f"""\
 {num_steps} steps of up to {training.tokens_per_step} tokens in rows of up to {training.max_tokens}, \
 {config.model.dtype}, LoRA of rank {training.lora.rank}. Peak resident set of the process, with Python and the libraries. Both \
 sides compute the same rows the same way and keep all activations; memory is at its peak once the optimizer has its averages, \
@@ -101,6 +103,7 @@ in the second step.
 
 {chr(10).join(lines)}
 """
+    return Section(text, {"peak_gib": peaks_gib})
 
 
 def main() -> None:

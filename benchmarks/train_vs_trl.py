@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
-from results import publish, spread
+from results import Section, publish, spread
 from training_sides import WARM_UP_STEPS, Run, Task, ours, ours_unshared, peer, peer_same_parameters, peer_supervised_only
 
 from aria_ray.config.load import load_config
@@ -106,13 +106,13 @@ def utilisation(task: Task, run: Run, peak: float) -> float:
     return needed / run.seconds / peak
 
 
-def report(config: RunConfig, num_steps: int, num_rounds: int, threads: int) -> str:
+def report(config: RunConfig, num_steps: int, num_rounds: int, threads: int) -> Section:
     """Run everything and say what was found."""
     task, num_dropped = task_for(config, num_steps, threads)
     runs, peak = measure(task, num_rounds)
     num_rows = len({turn.row_id for turn in task.turns})
     training = config.training
-    return f"""\
+    text = f"""\
 {config.model.source} in {config.model.dtype}, LoRA of rank {training.lora.rank}, {threads} threads. {len(task.turns):,} \
 assistant turns of {num_rows:,} training rows of the `laptop` recipe ({num_dropped} turns of more than {training.max_tokens} \
 tokens left out); loss on what the assistant says. Each side fills a step up to {training.tokens_per_step} tokens, has AdamW \
@@ -131,6 +131,15 @@ Tokens unshared are those of the same turns one by one. Utilisation is the arith
 (`aria_ray/machine/flops.py`; nothing counts that is masked, padded, or not needed for the loss) by their time and the most \
 that `torch.mm` reached in the same run, {peak / 1e9:,.0f} GFLOP/s. Memory is the peak resident set of the process.
 """
+    ours = runs[OURS]
+    return Section(
+        text,
+        {
+            "utilisation": statistics.mean(utilisation(task, run, peak) for run in ours),
+            "tokens_per_s": statistics.mean(run.per_s("tokens") for run in ours),
+            "turns_per_s": statistics.mean(run.per_s("turns") for run in ours),
+        },
+    )
 
 
 def _sides_text(runs: Rounds) -> str:

@@ -5,7 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 import yaml
+
+from aria_ray.cli import app
 
 pytestmark = pytest.mark.subprocess
 
@@ -15,11 +18,15 @@ def aria(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_help_names_every_command():
+def test_help_names_every_command_and_says_what_it_does():
+    """Those of the app itself, so that a new one cannot be forgotten here."""
     done = aria("--help")
     assert done.returncode == 0
-    for command in ("run", "generate", "train", "serve", "validate", "report", "plan", "config"):
-        assert f" {command} " in done.stdout
+    commands = typer.main.get_command(app).commands
+    assert {"run", "doctor", "chat"} <= commands.keys()
+    for name, command in commands.items():
+        assert command.help, name
+        assert f" {name} " in done.stdout
 
 
 def test_config_prints_what_it_would_run():

@@ -18,6 +18,8 @@ from aria_ray.kernels.gfx942.workgroups import grouped_tile
 from aria_ray.kernels.launch import can_launch, low_rank_gemm
 from aria_ray.kernels.lora import LoraLinear
 
+pytestmark = pytest.mark.triton
+
 DEVICE = "cpu" if triton.knobs.runtime.interpret else "cuda"
 # Rounding of one result and of the scaled thin factor; twice that where the interpreter cuts bf16 off instead of rounding.
 TOLERANCE = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}

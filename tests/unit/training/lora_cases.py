@@ -15,6 +15,8 @@ from aria_ray.kernels import lora
 from aria_ray.training.lora import FusedLoraLinear
 from aria_ray.training.model import trainable_parameters
 
+pytestmark = pytest.mark.triton
+
 DEVICE = "cpu" if triton.knobs.runtime.interpret else "cuda"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 NUM_LAYERS = 2

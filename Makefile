@@ -21,7 +21,7 @@ PARALLEL := -n 2 --dist loadgroup
 # Markers of pyproject.toml: what `make quick` leaves out.
 HEAVY := browser or gpu or index or ray or subprocess or training or triton or vllm
 
-.PHONY: run test quick unit lint format docs lock resolve clean
+.PHONY: run test quick heavy unit integration lint format docs lock resolve clean
 .DEFAULT_GOAL := run
 
 run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
@@ -30,11 +30,15 @@ run: .venv/installed ## the main job with the default recipe: data, training, en
 quick: .venv/installed ## the unit tests that need none of what markers name: no vLLM, Triton, Ray or processes; two minutes
 	$(PYTEST) $(PARALLEL) -m "not ($(HEAVY))" tests/unit
 
-unit: quick ## all unit tests: then those that do
+heavy: .venv/installed ## the other unit tests
 	$(PYTEST) $(PARALLEL) -m "$(HEAVY)" tests/unit
 
-test: unit ## all tests; then integration: real Ray, training, vLLM and browser (half an hour in all on 2 cores)
+integration: .venv/installed ## a real Ray, training, vLLM and browser; most of the half hour that all tests take on 2 cores
 	$(PYTEST) --durations=25 tests/integration
+
+unit: quick heavy
+
+test: unit integration ## all tests
 
 lint: .venv/installed
 	.venv/bin/ruff check .

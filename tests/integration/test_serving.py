@@ -63,6 +63,18 @@ def served(drilled_model: Path, tmp_path_factory: pytest.TempPathFactory, free_p
     }
     with serving(drilled_model, tmp_path_factory.mktemp("driver"), free_port(), limits=limits) as endpoint:
         yield endpoint
+        interrupt(endpoint)
+
+
+def interrupt(served: Served) -> None:
+    """A driver that is interrupted leaves no process: how the endpoint of this module ends."""
+    assert served.processes("VLLM")
+    served.driver.send_signal(signal.SIGINT)
+    served.driver.wait(timeout=120)
+    deadline = time.monotonic() + 60
+    while (left := processes_of(served.mark)) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert not left
 
 
 def test_models(served: Served) -> None:
@@ -327,14 +339,3 @@ def test_taken_port_is_refused_before_anything_is_deployed(served: Served, model
             pytest.fail("served on a taken port")
     finally:
         ray.shutdown()
-
-
-def test_interrupted_driver_leaves_no_process(served: Served) -> None:
-    """Last: it ends the endpoint of this module."""
-    assert served.processes("VLLM")
-    served.driver.send_signal(signal.SIGINT)
-    served.driver.wait(timeout=120)
-    deadline = time.monotonic() + 60
-    while (left := processes_of(served.mark)) and time.monotonic() < deadline:
-        time.sleep(1)
-    assert not left

@@ -1,4 +1,7 @@
-"""`ray up` over SSH onto two hosts, a run submitted to them as a job, one of them cut off while it trains, and `ray down`."""
+"""`ray up` over SSH onto two hosts, a run submitted to them as a job, one of them cut off while it trains, and `ray down`.
+
+What `ray down` leaves is looked at when the cluster of this module ends.
+"""
 
 import json
 import os
@@ -63,6 +66,20 @@ def cluster() -> Iterator[Cluster]:
         assert up.returncode == 0, up.stdout[-4000:] + up.stderr[-4000:]
         wait_for(lambda: len(alive(made)) == 2, "both hosts in the cluster", lambda: str(alive(made)))
         yield made
+        take_down(made)
+
+
+def take_down(cluster: Cluster) -> None:
+    """`ray down` leaves nothing running on either host."""
+    down = cluster.ray("down", "--yes", str(cluster.file))
+    assert down.returncode == 0, down.stdout[-2000:] + down.stderr[-2000:]
+    # Ray stops the head; a worker goes by itself, a minute after it has lost the head.
+    for address in (cluster.hosts.head, cluster.hosts.worker):
+
+        def raylets(address: str = address) -> str:
+            return ssh(cluster.hosts, address, "ps ax -o args | grep raylet/[r]aylet").stdout
+
+        wait_for(lambda raylets=raylets: not raylets(), f"no Ray on {address}", raylets)
 
 
 def cluster_file(hosts: Hosts) -> dict[str, Any]:
@@ -164,16 +181,3 @@ def status(cluster: Cluster, address: str) -> str:
     said = cluster.ray("job", "status", f"--address={address}", "smoke").stdout.lower()
     assert "failed" not in said, cluster.ray("job", "logs", f"--address={address}", "smoke").stdout[-4000:]
     return said
-
-
-def test_ray_down_leaves_nothing_running(cluster: Cluster) -> None:
-    """Last: it ends the cluster of this module."""
-    down = cluster.ray("down", "--yes", str(cluster.file))
-    assert down.returncode == 0, down.stdout[-2000:] + down.stderr[-2000:]
-    # Ray stops the head; a worker goes by itself, a minute after it has lost the head.
-    for address in (cluster.hosts.head, cluster.hosts.worker):
-
-        def raylets(address: str = address) -> str:
-            return ssh(cluster.hosts, address, "ps ax -o args | grep raylet/[r]aylet").stdout
-
-        wait_for(lambda raylets=raylets: not raylets(), f"no Ray on {address}", raylets)

@@ -21,6 +21,7 @@ TIMEOUT_S = 240
 TITLES = ("ServeController", "ProxyActor", "ServeReplica:aria:Ingress", "VLLM::EngineCore")
 CUT_BY_HTTP = ("RemoteProtocolError", "ReadError", "stream ended early")
 CUT_WITH_A_WORD = ("error in stream", "stream ended early")
+NONE_WHEN_IDLE = {"min": 0, "max": 1, "upscale_delay_s": 0, "downscale_delay_s": 5}
 Outcome = Reply | StreamTiming | RequestFailure
 
 
@@ -76,6 +77,14 @@ def kill(served: Served, title: str) -> Callable[[], Awaitable[None]]:
     return strike
 
 
+def wait_for_one_of_each(served: Served) -> None:
+    """One controller, one proxy, one ingress, one engine: no process of a killed part stays."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while (counts := [len(served.processes(title)) for title in TITLES]) != [1] * len(TITLES):
+        assert time.monotonic() < deadline, counts
+        time.sleep(1)
+
+
 @pytest.mark.parametrize(
     "title",
     ["VLLM::EngineCore", "ServeReplica:aria:Replica", "ServeReplica:aria:Ingress", "ServeController", "ProxyActor"],
@@ -93,17 +102,7 @@ def test_no_request_is_lost_when_a_part_is_killed(served: Served, title: str) ->
     assert len(cut) <= AT_ONCE
     told = CUT_BY_HTTP if title in ("ServeReplica:aria:Ingress", "ProxyActor") else CUT_WITH_A_WORD
     assert all(reason.startswith(told) for reason in cut), cut
-
-
-def test_no_process_of_a_killed_part_stays(served: Served) -> None:
-    """After all of this: one controller, one proxy, one ingress, one engine."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while True:
-        counts = [len(served.processes(title)) for title in TITLES]
-        if counts == [1] * len(TITLES):
-            return
-        assert time.monotonic() < deadline, counts
-        time.sleep(1)
+    wait_for_one_of_each(served)
 
 
 def test_a_replica_comes_and_goes_with_the_load(served: Served) -> None:
@@ -130,9 +129,7 @@ def test_a_new_version_is_deployed_under_load(served: Served, surge_percent: int
     engines_before = {process.pid for process in served.processes("VLLM::EngineCore")}
 
     async def deploy_again() -> None:
-        served.deploy_again(
-            replicas={"min": 0, "max": 1, "surge_percent": surge_percent, "upscale_delay_s": 0, "downscale_delay_s": 5}
-        )
+        served.deploy_again(replicas=NONE_WHEN_IDLE | {"surge_percent": surge_percent})
         deadline = time.monotonic() + TIMEOUT_S
         while served.state != "RUNNING" or engines_before & {each.pid for each in served.processes("VLLM::EngineCore")}:
             assert time.monotonic() < deadline, served.log.read_text()
@@ -145,7 +142,8 @@ def test_a_new_version_is_deployed_under_load(served: Served, surge_percent: int
 
 
 def test_the_last_engine_goes_when_nobody_asks_and_the_next_request_brings_one(served: Served) -> None:
-    """As the version before has it: no engine at least, five seconds without requests."""
+    """No engine at least, five seconds without requests. Deploying what is deployed already changes nothing."""
+    served.deploy_again(replicas=NONE_WHEN_IDLE | {"surge_percent": 0})
     deadline = time.monotonic() + TIMEOUT_S
     while served.processes("VLLM::EngineCore"):
         assert time.monotonic() < deadline, "the last engine stayed"

@@ -175,7 +175,7 @@ SPEED: tuple[Figure | Family, ...] = (
     Figure(
         "output_roofline_share",
         "share",
-        "`output_tokens_per_s` by the most that this machine could decode, by its measured peaks.",
+        "`output_tokens_per_s` divided by the upper bound that this machine's measured peaks allow.",
         measured.output_roofline_share,
         target=lambda targets: targets.output_roofline_share,
         criterion="inference",
@@ -296,7 +296,7 @@ STABILITY: tuple[Figure | Family, ...] = (
     Figure(
         "stability_drift",
         "share",
-        "Rise of throughput over the sustained load, by its mean; negative where it falls.",
+        "Rise of throughput over the sustained load, divided by its mean; negative where it falls.",
         measured.stability_by(
             lambda stability: (stability.drift_share, stability.drift_interval), "rise of throughput, by its mean"
         ),
@@ -307,7 +307,7 @@ STABILITY: tuple[Figure | Family, ...] = (
     Figure(
         "memory_growth",
         "share",
-        "Rise of the serving processes' memory over the sustained load, by its mean.",
+        "Rise of the serving processes' memory over the sustained load, divided by its mean.",
         measured.stability_by(
             lambda stability: (stability.memory_growth_share, stability.memory_growth_interval),
             "of the run's processes, the engine's among them",
@@ -344,7 +344,7 @@ TRAINING: tuple[Figure | Family, ...] = (
     Figure(
         "train_flop_utilization",
         "share",
-        "Operations that training needs, by those that matrix products alone would have done in the time.",
+        "Operations that training needs, divided by those that matrix products alone would have done in the same time.",
         measured.flop_utilization,
         target=lambda targets: targets.train_flop_utilization,
         criterion="training",

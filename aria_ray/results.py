@@ -256,7 +256,7 @@ class Stability(Record):
     memory_gib: tuple[float, ...]
     """Memory of the run's processes, sampled through the load; empty where it is not seen."""
     memory_growth_share: float | None
-    """Rise of a straight line through `memory_gib` from first to last, by its mean."""
+    """Rise of a straight line through `memory_gib` from first to last, divided by its mean."""
     memory_growth_interval: tuple[float, float] | None
     requests: int
     failures: int

@@ -169,7 +169,7 @@ class ListedTool:
 
     @property
     def is_unseen(self) -> bool:
-        """Whether it is held out: no training row may list it."""
+        """Whether the tool is held out, so that no training row lists it."""
         return self.domain in UNSEEN_DOMAINS or (not self.domain and self.definition["function"]["name"] in UNSEEN_TOOLS)
 
 

@@ -201,6 +201,6 @@ def _every(values: Sequence[float]) -> list[float]:
 
 
 def _spread_out(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many of the items, the first and the last among them."""
+    """A limited number of the items, evenly spread, with the first and the last."""
     kept = min(len(items), most)
     return [items[round(index * (len(items) - 1) / max(1, kept - 1))] for index in range(kept)]

@@ -70,7 +70,7 @@ def _accelerators(config: RunConfig, args: AppArgs) -> Iterator[ConfigError]:
 
 
 def _self_check(config: RunConfig, args: AppArgs) -> ConfigError | None:
-    """A recipe may leave the check out that its Serve config has; to ask for one that never runs is the contradiction."""
+    """The recipe may turn off a check that the Serve config has. It may not ask for one that the Serve config turns off."""
     if args.self_check or not config.serving.self_check:
         return None
     rule = "the recipe asks for a check that no engine would make"

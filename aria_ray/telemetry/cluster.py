@@ -165,7 +165,10 @@ class _Node:
         return self._actor is not None and self._began_s < math.inf
 
     def should_be_sampled(self, is_idle: bool) -> bool:
-        """Whether it had work in the last `IDLE_S` seconds and its samplers do not keep dying; `is_idle`: has none now."""
+        """Whether the node had work in the last `IDLE_S` seconds and its samplers do not keep dying.
+
+        `is_idle` says that it has no work now. A node that was idle for longer has its sampler stopped.
+        """
         if not is_idle:
             self._worked_s = time.perf_counter()
         elif time.perf_counter() - self._worked_s > IDLE_S:

@@ -4,6 +4,7 @@ Calls are executed here: built-in tools by name, and the typed functions of the 
 a description, so the person at the terminal types what it returns.
 """
 
+import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -214,7 +215,9 @@ def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str
             try:
                 found = {real: tool.definition for real, tool in user_tools(source, "as a source of tools").items()}
             except DataError as error:
-                raise DataError(f"--tool {source} is no built-in tool, and {error.problem}", error.fix) from None
+                close = difflib.get_close_matches(source, TOOLS, n=1)
+                fix = f"did you mean {close[0]}?" if close else error.fix
+                raise DataError(f"--tool {source} is no built-in tool, and {error.problem}", fix) from None
         for real, definition in found.items():
             name = definition["function"]["name"]
             if name in names:

@@ -153,7 +153,7 @@ def validate(
             raise AriaError(
                 f"--key-env {key_variable}: no such environment variable is set", "export the key in it, or leave it out"
             )
-        live = find_endpoint(url, model, _key(key_variable))
+        live = find_endpoint(_address("--endpoint", url), model, _key(key_variable))
         _tell(pipeline.measure_endpoint(run, live), run.out, require_ready)
         return
     pipeline.check(run, pipeline.DATASET, pipeline.TRAINING, pipeline.VALIDATION)
@@ -275,7 +275,7 @@ def chat(
     if key_variable is None and is_loopback(urlsplit(url).hostname or ""):
         key_variable = KEYS_VARIABLE  # the server's own: not to be sent to another machine unasked
     console = Console()
-    endpoint = Endpoint(base_url=url, model=model, api_key=_key(key_variable))
+    endpoint = Endpoint(base_url=_address("--url", url), model=model, api_key=_key(key_variable))
     talk(endpoint, tool or DEFAULT_TOOLS, console, lambda prompt: console.input(prompt, markup=False))
 
 
@@ -316,6 +316,14 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("aria: stopped", err=True)
         sys.exit(130)
+
+
+def _address(option: str, url: str) -> str:
+    """The URL, if it is one of a web server."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise AriaError(f"{option} {url} must be an address such as http://127.0.0.1:8000/v1", "give one that begins with http")
+    return url
 
 
 def _key(variable: str | None) -> SecretStr | None:

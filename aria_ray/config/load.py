@@ -45,6 +45,8 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
             text = Path(recipe).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"recipe '{recipe}' must be a readable UTF-8 file ({error})", "give another path") from None
+    elif Path(recipe).is_dir():
+        raise ConfigError(f"recipe '{recipe}' is a directory and must be a YAML file", "give the path of the file in it")
     else:
         close = difflib.get_close_matches(recipe, recipe_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else "give one of those, or a path to a YAML file"
@@ -52,7 +54,7 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"recipe '{recipe}' must be YAML: {error}", "correct it there") from None
+        raise ConfigError(f"recipe '{recipe}' must be YAML: {_yaml_problem(error)}", "correct it there") from None
     if not isinstance(tree, dict):
         raise ConfigError(
             f"recipe '{recipe}' must be a YAML mapping of sections (model, dataset, ...)", "see `aria config` for one"
@@ -75,7 +77,16 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     try:
         node[leaf] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override '{override}': the value must be YAML: {error}", "put quotes around it") from None
+        raise ConfigError(
+            f"override '{override}': the value must be YAML: {_yaml_problem(error)}", "put quotes around it"
+        ) from None
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What the parser did not understand, and where."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    return f"{error.problem} (line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1})"
 
 
 def _problem(item: ErrorDetails) -> str:
@@ -84,7 +95,8 @@ def _problem(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         return f"{where}: no such key{_suggest(item['loc'])}"
     if item["type"] == "missing":
-        return f"{where}: is required; set it in the recipe or with {where}=VALUE"
+        way = f"set it in the recipe or with {where}=VALUE" if "." in where else "add the section to the recipe"
+        return f"{where}: is required; {way}"
     if item["type"] == "value_error":
         rule = item["msg"].removeprefix("Value error, ")
         return f"{where}: {rule}" if where else rule

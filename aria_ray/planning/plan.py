@@ -119,7 +119,8 @@ def plan(recipe: str, config: RunConfig, hardware: Hardware, load_per_s: float =
     """
     if not 0 < load_per_s <= MOST_REQUESTS_PER_S:
         raise AriaError(
-            f"--load ({load_per_s:g}) must be requests per second, above 0 and at most {MOST_REQUESTS_PER_S:g}", "give another"
+            f"--load ({load_per_s:g}) must be requests per second, above 0 and at most {MOST_REQUESTS_PER_S:g}",
+            "give a number such as 10",
         )
     setup = RecipeOnHardware(config, model_size(config.model.source), hardware)
     _check(setup)

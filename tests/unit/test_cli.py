@@ -43,6 +43,14 @@ def test_the_default_recipe_is_laptop_and_overrides_may_stand_alone():
     ("arguments", "message"),
     [
         (["config", "smok"], "did you mean smoke?"),
+        (["config", "/"], "recipe '/' is a directory and must be a YAML file"),
+        (
+            ["config", "smoke", "dataset=[1"],
+            "the value must be YAML: expected ',' or ']', but got '<stream end>' (line 1, column 3)",
+        ),
+        (["chat", "--url", "host"], "--url host must be an address such as http://127.0.0.1:8000/v1"),
+        (["chat", "--tool", "percent_off"], "did you mean percent_of?"),
+        (["validate", "smoke", "--endpoint", "host"], "--endpoint host must be an address such as http://127.0.0.1:8000/v1"),
         (["config", "smoke", "--schema"], "--schema is the same for every recipe; leave out smoke"),
         (["run", "smoke", "bogus"], "must look like section.key=value"),
         (["train", "smoke"], "is not complete; run `aria generate`"),
@@ -57,7 +65,7 @@ def test_the_default_recipe_is_laptop_and_overrides_may_stand_alone():
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, message, tmp_path):
-    out = [] if arguments[0] in ("config", "plan") else ["--out", tmp_path / "out"]
+    out = [] if arguments[0] in ("chat", "config", "plan") else ["--out", tmp_path / "out"]
     done = aria(*arguments, *out)
     assert done.returncode == 2
     assert message in done.stderr

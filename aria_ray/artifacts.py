@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from aria_ray.errors import AriaError, DataError
-from aria_ray.records import Manifest
+from aria_ray.records import SCHEMA_VERSION, Manifest
 
 ManifestT = TypeVar("ManifestT", bound=Manifest[Any])
 MANIFEST = "manifest.json"
@@ -33,6 +33,12 @@ def fingerprint(config: BaseModel | Mapping[str, Any], upstream: Mapping[str, st
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class _Versioned(BaseModel):
+    """The version of a manifest's format, whatever else it holds."""
+
+    schema_version: int
+
+
 def read_manifest(directory: Path, kind: type[ManifestT]) -> ManifestT | None:
     """The manifest of a complete stage directory, None where the stage never finished.
 
@@ -43,7 +49,13 @@ def read_manifest(directory: Path, kind: type[ManifestT]) -> ManifestT | None:
     if not path.exists():
         return None
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if (version := _Versioned.model_validate_json(text).schema_version) != SCHEMA_VERSION:
+            raise DataError(
+                f"{path} was written by another version of aria-ray (format {version}, this one has {SCHEMA_VERSION})",
+                "choose another --out",
+            )
+        return kind.model_validate_json(text)
     except (ValidationError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path} cannot be read ({type(error).__name__})", f"delete {directory} to make it again") from None
 

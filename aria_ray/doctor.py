@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,10 +22,13 @@ from aria_ray.errors import AriaError
 from aria_ray.planning.model_sizes import cached_config
 from aria_ray.rocm.settings import HOST_SETTINGS, HostSetting, contradictions, read_host, serving_env, settings_for
 from aria_ray.rocm.visibility import KFD, check_environment, check_gpus_counted, num_gpus_of_kernel
+from aria_ray.serving.patches import sleep_between_polls
 from aria_ray.session import on_cluster, ray_session
 from aria_ray.versions import LEAST, PINNED
 
 FindingState = Literal["ok", "fails", "unmeasured"]
+PLUGINS = "vllm.general_plugins"
+"""Group of entry points that every process of vLLM loads."""
 CUDA_ONLY = ("torchvision", "torchaudio", "torchcodec")
 """Packages whose builds on PyPI are for CUDA. Beside a CPU build of torch they break `import transformers`."""
 DISK_GIB = 5.0
@@ -54,6 +57,7 @@ class Finding:
 def examine(config: RunConfig, out: Path) -> Iterator[Finding]:
     """Run all checks, the quick ones first. Starts a Ray of its own unless RAY_ADDRESS names a cluster."""
     yield from versions(_installed)
+    yield engine_plugin(importlib.metadata.entry_points(group=PLUGINS))
     visible = list(visibility(os.environ))
     yield from visible
     yield from host_of_amd()
@@ -84,6 +88,15 @@ def versions(installed: Callable[[str], str | None]) -> Iterator[Finding]:
         version = found[name]
         if version and "+cpu" not in version and "+cpu" in (found["torch"] or ""):
             yield Finding("fails", f"{name} {version} is a CUDA build beside torch for CPUs", f"pip uninstall -y {name}")
+
+
+def engine_plugin(installed: Iterable[importlib.metadata.EntryPoint]) -> Finding:
+    """Check that vLLM finds what lets an engine's processes sleep while they wait; an old installation names another module."""
+    if any(point.value == f"{sleep_between_polls.__module__}:{sleep_between_polls.__name__}" for point in installed):
+        return Finding("ok", "vLLM loads the project's plugin")
+    return Finding(
+        "fails", "vLLM does not find the project's plugin, so engines on CPUs take a core to wait", "install the project again"
+    )
 
 
 def _pinned(name: str, version: str | None, wanted: str) -> Finding:

@@ -44,7 +44,7 @@ def check(run: Run, *stages: Stage[Any]) -> None:
     """Raise AriaError now for what would fail later: the run directory, what it holds of these stages, what they need."""
     artifacts.check_writable(run.out, needed_gib=1)
     complete = {stage.name: run.finished(stage) is not None for stage in stages}
-    if TRAINING in stages:
+    if TRAINING in stages and not all(complete.values()):
         agreement.check_agreement(run.config)
     if not complete.get(VALIDATION.name, True):
         check_bfcl(run.config.validation)
@@ -56,8 +56,7 @@ def run_all(run: Run) -> Report:
     """Every stage in order. Finished ones are reused, an unfinished one goes on where it was."""
     check(run, DATASET, TRAINING, VALIDATION)
     run.terminal.line(f"{run.out}: dataset, training, validation, report. Ctrl-C stops; the same command resumes")
-    with run.terminal.stage("base model") as update:
-        update(0, 0, run.config.model.source)
+    with run.terminal.stage(f"base model {run.config.model.source}"):
         base = prepare_base(run.config.model)  # first of all: a model that is not there must not cost a dataset
     if not (run.out / MODEL).is_dir():  # as large as the base; 1 GiB is for the dataset and the adapter's checkpoints
         artifacts.check_writable(run.out, needed_gib=1 + artifacts.size_gib(base))
@@ -82,9 +81,14 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
 
 def make_model(run: Run) -> Manifest[TrainingResult]:
     """The training stage, and the merged model."""
-    base, rows, adapter = prepare_base(run.config.model), run.out / DATASET_ROWS, run.out / TRAINING.name / "adapter"
-    manifest = run.make(TRAINING, lambda out, sampler: train(run.config, base, rows, out, sampler, run.terminal.stage))
+
+    def produce(directory: Path, sampler: Sampling) -> TrainingResult:
+        base, rows = prepare_base(run.config.model), run.out / DATASET_ROWS
+        return train(run.config, base, rows, directory, sampler, run.terminal.stage)
+
+    manifest = run.make(TRAINING, produce)
     if not is_merged(run.out / MODEL, manifest.fingerprint):
+        base, adapter = prepare_base(run.config.model), run.out / TRAINING.name / "adapter"
         with run.terminal.stage("merge"):
             write_merged(base, adapter, run.config.model.dtype, run.out / MODEL, manifest.fingerprint)
     return manifest

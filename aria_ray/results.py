@@ -226,9 +226,9 @@ class Speed(Record):
     tool_calls: LoadSummary | None = None
     """One stream of questions that a tool answers."""
     cpu_share: float | None = None
-    """Busy share of all cores during the loads."""
+    """Busy share of all cores during the closed loops."""
     gpu_share: float | None = None
-    """Mean share of the time in which the GPUs ran anything."""
+    """Mean share of the time of the closed loops in which the GPUs ran anything."""
     peak_memory_gib: float | None = None
     """Most memory that the run's processes took together, Ray's and the engine's among them."""
     peak_gpu_memory_gib: float | None = None

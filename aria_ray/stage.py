@@ -88,12 +88,18 @@ class Run:
         """Reuse a finished stage, or have `produce(folder, sampler)` make it, and write its manifest last.
 
         One sampler watches the machines while the stage runs; its samples are the stage's `telemetry.json`.
+
+        Raises:
+            DataError: a file that decides the stage was changed since its fingerprint was computed.
         """
         manifest = self.finished(stage)
         if manifest is not None:
             self.terminal.line(f"{stage.name}: reused (fingerprint {manifest.fingerprint})")
             return manifest
-        directory = self.out / stage.name
+        directory, inputs = self.out / stage.name, stage.inputs(self.config)
+        upstream = {each.name: self.fingerprint(each) for each in stage.upstream}
+        if artifacts.fingerprint(inputs, upstream) != self.fingerprint(stage):
+            raise DataError(f"a file that decides the stage {stage.name} was changed while this command ran", "run it again")
         artifacts.begin(directory, self.fingerprint(stage))
         started_s = time.perf_counter()
         try:
@@ -107,14 +113,15 @@ class Run:
         manifest = stage.manifest(
             stage=stage.name,
             fingerprint=self.fingerprint(stage),
-            upstream={each.name: self.fingerprint(each) for each in stage.upstream},
-            config=stage.inputs(self.config),
+            upstream=upstream,
+            config=inputs,
             files=artifacts.file_hashes(directory, but=artifacts.CHECKPOINTS),
             versions=artifacts.package_versions(),
             commit=artifacts.source_commit(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=time.perf_counter() - started_s,
-            peak_memory_gib=sampler.peak_memory_gib,
+            # On a cluster the work is done by processes that are not below this one.
+            peak_memory_gib=None if on_cluster() else sampler.peak_memory_gib,
             result=result,
         )
         artifacts.finish(directory, manifest)

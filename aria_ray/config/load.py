@@ -109,5 +109,7 @@ def _suggest(location: tuple[int | str, ...]) -> str:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field is not None else None
     known = list(getattr(model, "model_fields", {}))
+    if location == ("serving", "canary"):
+        return " (it is self_check now)"
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" (did you mean {close[0]}?)" if close else f" (there are: {', '.join(known)})" if known else ""

@@ -45,15 +45,20 @@ def contradictions(config: RunConfig) -> Iterator[ConfigError]:
 def _dtype(config: RunConfig, args: AppArgs) -> ConfigError | None:
     """`auto`, vLLM's default, is what the model's own config says, which is what training wrote."""
     served, trained = args.engine_kwargs.get("dtype", "auto"), config.model.dtype
-    if served == "auto" or _DTYPES.get(served, served) == trained:
+    if served == "auto" or (isinstance(served, str) and _DTYPES.get(served, served) == trained):
         return None
     return _contradiction(config, "model.dtype", trained, "engine_kwargs.dtype", served, "a model is served as it was trained")
 
 
 def _length(config: RunConfig, args: AppArgs) -> ConfigError | None:
     longest, trained = args.engine_kwargs.get("max_model_len"), config.training.max_tokens
-    if not isinstance(longest, int) or longest < 1 or trained <= longest:  # without one vLLM takes the model's own
+    if longest is None or longest == -1:  # vLLM takes the model's own
         return None
+    if isinstance(longest, int) and trained <= longest:
+        return None
+    if not isinstance(longest, int):
+        rule = "only a length in digits can be compared"
+        return _contradiction(config, "training.max_tokens", trained, "engine_kwargs.max_model_len", longest, rule)
     rule = "the endpoint must take as many tokens as training packs into a row"
     return _contradiction(config, "training.max_tokens", trained, "engine_kwargs.max_model_len", longest, rule)
 

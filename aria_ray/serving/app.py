@@ -155,6 +155,8 @@ def parse_args(args: Mapping[str, Any]) -> AppArgs:
         return AppArgs.model_validate(dict(args))
     except ValidationError as error:
         problems = "; ".join(f"args.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        if "canary" in args:  # its name in 0.1.0
+            raise ServingError(problems, "args.canary is now args.self_check: rename it") from None
         example = resources.files("aria_ray.serving").joinpath("configs", "laptop.yaml")
         raise ServingError(problems, f"the arguments are listed in {example}") from None
 

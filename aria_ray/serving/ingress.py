@@ -28,7 +28,7 @@ from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from aria_ray.serving.guard import BODY, App, Guard, Limits, Refused, check_asked, error_body
-from aria_ray.serving.shapes import ChatBody
+from aria_ray.serving.shapes import Body, ChatBody
 
 RETRIES = 2
 """Further replicas that a request is sent to. No more than two: a request that kills its engine must not kill them all."""
@@ -91,7 +91,9 @@ class Ingress:
 
     async def completions(self, request: Request) -> Response:
         """POST /v1/completions"""
-        return await self._answer("completions", _validated(CompletionRequest, getattr(request.state, BODY)))
+        given = getattr(request.state, BODY)
+        _validated(Body, given)
+        return await self._answer("completions", _validated(CompletionRequest, given))
 
     async def _answer(self, method: str, body: Any) -> Response:
         self._check_model(body.model)

@@ -13,6 +13,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator
 
 
+class Body(BaseModel):
+    """The body of any request for an answer, as far as vLLM takes its shape for granted."""
+
+    model_config = ConfigDict(strict=True)
+
+    structured_outputs: dict[str, Any] | None = None
+
+
 class Message(BaseModel):
     """One message, as far as vLLM takes its shape for granted."""
 
@@ -27,12 +35,12 @@ class Message(BaseModel):
         parts = content if isinstance(content, list) else []
         if not (content is None or isinstance(content, str | list)) or not all(isinstance(part, str | dict) for part in parts):
             raise ValueError("must be a text, or a list of texts and content parts")
+        if not all(isinstance(part.get("text"), str | None) for part in parts if isinstance(part, dict)):
+            raise ValueError("must have a text in each part that has one")
         return content
 
 
-class ChatBody(BaseModel):
+class ChatBody(Body):
     """The body of a chat request, as far as vLLM takes its shape for granted. All else is checked by vLLM's own types."""
-
-    model_config = ConfigDict(strict=True)
 
     messages: list[Message]

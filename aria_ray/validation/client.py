@@ -20,7 +20,7 @@ import httpx
 from pydantic import ValidationError
 
 from aria_ray.records import Endpoint
-from aria_ray.validation.protocol import ChatCompletion, Chunk, first_problem
+from aria_ray.validation.protocol import ChatCompletion, Chunk, NotJson, first_problem, parse_json
 
 RETRY_S = 120.0
 """Seconds for which a request is tried again. A CPU engine needs 30 to 60 s to be replaced."""
@@ -186,7 +186,9 @@ class Client:
         if response.status_code != httpx.codes.OK:
             return _refusal(response.status_code, response.content)
         try:
-            answer = ChatCompletion.model_validate_json(response.content)
+            answer = ChatCompletion.model_validate(parse_json(response.content))
+        except NotJson as error:
+            return RequestFailure(f"not a chat completion ({error}): {response.text[:200]}")
         except ValidationError as error:
             return RequestFailure(f"not a chat completion ({first_problem(error)}): {response.text[:200]}")
         return Reply(answer.choices[0].message, finish_reason=answer.choices[0].finish_reason)
@@ -202,6 +204,8 @@ class Client:
                         received.event(line.removeprefix("data:").strip())
         except _ErrorEvent as error:
             return RequestFailure(f"error in stream: {error}", may_retry=error.may_retry and not received.has_output)
+        except NotJson as error:
+            return RequestFailure(f"not a chunk of a chat completion ({error})")
         except ValidationError as error:
             return RequestFailure(f"not a chunk of a chat completion ({first_problem(error)})")
         except _UNSENT as error:
@@ -236,14 +240,14 @@ class _Received:
         """Take in the data of one server-sent event.
 
         Raises:
-            ValidationError: it is no chunk of a chat completion.
+            NotJson, ValidationError: it is no chunk of a chat completion.
             _ErrorEvent: the server says that the stream failed.
         """
         now = time.perf_counter()
         if data == "[DONE]":
             self.ended_s = now
             return
-        chunk = Chunk.model_validate_json(data)
+        chunk = Chunk.model_validate(parse_json(data))
         if chunk.error:
             raise _ErrorEvent(chunk.error)
         if chunk.has_output:

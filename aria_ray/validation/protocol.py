@@ -4,6 +4,7 @@ Pydantic checks each answer where it comes in and raises ValidationError for one
 catch TypeError or KeyError, which a bug of ours would raise too.
 """
 
+import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -81,6 +82,22 @@ class Chunk(BaseModel):
         """Whether the chunk carries anything of an answer: text, thought or a call. A role alone is nothing."""
         deltas = [choice.delta for choice in self.choices]
         return self.has_call or any(delta.content or delta.reasoning or delta.reasoning_content for delta in deltas)
+
+
+class NotJson(Exception):
+    """What a server sent is not JSON."""
+
+
+def parse_json(data: str | bytes) -> Any:
+    """JSON as Python reads it. Pydantic's reader refuses halves of surrogate pairs, which some servers send one by one.
+
+    Raises:
+        NotJson: it is not JSON.
+    """
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise NotJson(f"body: {error}") from None
 
 
 def first_problem(error: ValidationError) -> str:

@@ -37,29 +37,34 @@ def measure_speed(
         ServingError: no streamed request was answered.
     """
     bench = _Bench(config, endpoint, cases, on_progress)
+    began_s = sampler.sample_now() if sampler else 0.0
     warm_up = bench.run("warm-up", Load(bench.bodies(8), concurrency=config.concurrency, num_requests=config.concurrency))
     if warm_up.failures == warm_up.requests:
         raise ServingError(
             f"no streamed request to {endpoint.base_url} was answered ({warm_up.reasons[0]})", "mend that and measure again"
         )
     bodies = bench.bodies(config.output_tokens)
-    began_s = sampler.sample_now() if sampler else 0.0
+    loaded_s = sampler.sample_now() if sampler else 0.0
     levels = []
     for level in config.levels:
         number = max(MIN_REQUESTS, 2 * level, round(config.load_requests * level / config.concurrency))
         levels.append(bench.run(f"{level} streams", Load(bodies, concurrency=level, num_requests=number)))
-    usage = sampler.usage_between(began_s, sampler.sample_now()) if sampler else None
+    unloaded_s = sampler.sample_now() if sampler else 0.0
     cold, warm = _prefix(bench)
+    poisson, tool_calls = _poisson(bench, bodies, levels), _tool_calls(bench)
+    # Asked for at the end: the samples of a cluster's nodes come in some seconds after they are taken.
+    loaded = sampler.usage_between(loaded_s, unloaded_s) if sampler else None
+    whole = sampler.usage_between(began_s, sampler.sample_now()) if sampler else None
     speed = Speed(
         levels=tuple(levels),
         cold=cold,
         warm=warm,
-        poisson=_poisson(bench, bodies, levels),
-        tool_calls=_tool_calls(bench),
-        cpu_share=usage.cpu_share if usage else None,
-        gpu_share=usage.gpu_share if usage else None,
-        peak_memory_gib=usage.peak_memory_gib if usage else None,
-        peak_gpu_memory_gib=usage.peak_gpu_memory_gib if usage else None,
+        poisson=poisson,
+        tool_calls=tool_calls,
+        cpu_share=loaded.cpu_share if loaded else None,
+        gpu_share=loaded.gpu_share if loaded else None,
+        peak_memory_gib=whole.peak_memory_gib if whole else None,
+        peak_gpu_memory_gib=whole.peak_gpu_memory_gib if whole else None,
     )
     write_json(out, bench.raw)
     return speed

@@ -22,6 +22,7 @@ FIELDS = (
     "logit_bias",
     "response_format",
     "n",
+    "structured_outputs",
 )
 ODD = (None, -1, float("inf"), "x", [], {}, [[]], {"a": {}}, True, "\u0000", 2**70)
 
@@ -63,6 +64,7 @@ def wrong_type(draw: random.Random) -> bytes:
 def wrong_message(draw: random.Random) -> bytes:
     messages = [{}, {"role": "user"}, {"role": 7, "content": "x"}, {"role": "tool"}, {"content": "x"}, *ODD]
     messages += [{"role": "user", "content": odd} for odd in ODD]
+    messages += [{"role": "user", "content": [{"type": "text", "text": odd}]} for odd in ODD]
     messages += [{"role": "assistant", "tool_calls": odd} for odd in ODD]
     return _json(messages=[draw.choice(messages)])
 

@@ -64,6 +64,13 @@ def test_a_damaged_file_is_noticed(finished, damage):
         artifacts.finished(finished, "a" * 16, KIND)
 
 
+def test_a_manifest_of_another_version_is_left_alone(finished):
+    path = finished / artifacts.MANIFEST
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(DataError, match=r"written by another version .*choose another --out"):
+        artifacts.finished(finished, "a" * 16, KIND)
+
+
 def test_a_damaged_manifest_is_one_clear_error(finished):
     (finished / artifacts.MANIFEST).write_text("{")
     with pytest.raises(DataError, match="cannot be read"):

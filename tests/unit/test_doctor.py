@@ -1,5 +1,6 @@
 """The doctor's checks, each on something that is well and on something that is not."""
 
+import importlib.metadata
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ import yaml
 
 from aria_ray import doctor
 from aria_ray.config import RunConfig, load_config
-from aria_ray.doctor import Finding
+from aria_ray.doctor import Finding, engine_plugin
 from aria_ray.rocm.settings import serving_env, training_env
 
 GOOD = {
@@ -222,3 +223,13 @@ def test_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.vllm
 def test_the_parsers_of_the_installed_vllm_fit() -> None:
     assert failures(doctor.parsers()) == []
+
+
+def test_an_old_installation_without_the_plugin_is_found():
+    now, old = (
+        importlib.metadata.EntryPoint("aria_ray", "vllm.general_plugins", value)
+        for value in ("aria_ray.serving.patches:sleep_between_polls", "aria_ray.serving.engine_wait:register")
+    )
+    assert engine_plugin([now]).state == "ok"
+    for installed in ([old], []):
+        assert (engine_plugin(installed).state, engine_plugin(installed).fix) == ("fails", "install the project again")

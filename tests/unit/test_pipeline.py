@@ -46,3 +46,14 @@ def test_a_comment_in_the_serve_file_changes_no_validation_and_a_setting_does(tm
     assert validation(shipped.replace("max_num_seqs: 16", "max_num_seqs: 8")) != validation(shipped)
     with pytest.raises(AriaError, match=r"serve.yaml must be a Ray Serve config"):
         validation("applications: [")
+
+
+def test_a_file_that_is_changed_while_a_command_runs_makes_no_stage_of_the_old_fingerprint(tmp_path):
+    text, path = (Path(__file__).parents[2] / "serve" / "laptop.yaml").read_text(), tmp_path / "serve.yaml"
+    path.write_text(text)
+    run = run_of(tmp_path / "out", "laptop", f"serving.file={path}")
+    run.fingerprint(VALIDATION)
+    path.write_text(text.replace("max_num_seqs: 16", "max_num_seqs: 8"))
+    with pytest.raises(AriaError, match="validation was changed while this command ran; run it again"):
+        run.make(VALIDATION, lambda _directory, _sampler: pytest.fail("the stage ran"))
+    assert not (tmp_path / "out").exists()

@@ -130,7 +130,8 @@ async def run_bfcl(
 
 def judge(question: Question, message: Mapping[str, Any]) -> BfclResult:
     """Judge an assistant message, in OpenAI's format, as the answer to a question."""
-    items, text = message.get("tool_calls") or (), message.get("content") or ""
+    items, text = message.get("tool_calls") or [], message.get("content") or ""
+    items, text = items if isinstance(items, list) else [items], text if isinstance(text, str) else ""
     if question.category == IRRELEVANCE:
         problem = _text_problem(text) if not items else f"{len(items)} calls, not 0"
     else:
@@ -140,7 +141,7 @@ def judge(question: Question, message: Mapping[str, Any]) -> BfclResult:
         category=question.category,
         outcome="correct" if problem is None else "wrong",
         detail=problem or "",
-        called=tuple(item.get("function") or {} for item in items),
+        called=tuple(_function(item) for item in items),
         answer=text,
     )
 
@@ -161,7 +162,7 @@ def summarise(results: Sequence[BfclResult]) -> dict[str, Estimate]:
 
 def as_json(result: BfclResult) -> str:
     """A result as one line of JSON."""
-    return json.dumps(asdict(result), ensure_ascii=False)
+    return json.dumps(asdict(result))
 
 
 def _data_folder() -> Path:
@@ -213,6 +214,12 @@ def _calls_problem(question: Question, message: Mapping[str, Any]) -> str | None
     except ValueError as error:
         return f"a call cannot be read: {error}"
     return calls_problem(question.functions, question.possible_answer, calls)
+
+
+def _function(item: Any) -> dict[str, Any]:
+    """The function of a call as it was sent; empty where the call has none."""
+    function = item.get("function") if isinstance(item, Mapping) else None
+    return dict(function) if isinstance(function, Mapping) else {}
 
 
 def _text_problem(text: str) -> str | None:

@@ -35,6 +35,8 @@ def test_every_shipped_recipe_agrees_with_its_serve_config(recipe):
     [
         ("laptop", {"dtype": "bfloat16"}, [], "model.dtype (float32)", "args.engine_kwargs.dtype (bfloat16)"),
         ("laptop", {"dtype": "half"}, [], "model.dtype (float32)", "args.engine_kwargs.dtype (half)"),
+        ("laptop", {"dtype": ["float32"]}, [], "model.dtype (float32)", "args.engine_kwargs.dtype (['float32'])"),
+        ("laptop", {"max_model_len": "1k"}, [], "training.max_tokens (512)", "args.engine_kwargs.max_model_len (1k)"),
         ("laptop", {"max_model_len": 511}, [], "training.max_tokens (512)", "args.engine_kwargs.max_model_len (511)"),
         ("laptop", {"accelerator": "gpu"}, [], "training.use_gpu (false)", "args.accelerator (gpu)"),
         ("mi300x", {"accelerator": "cpu"}, [], "training.use_gpu (true)", "args.accelerator (cpu)"),

@@ -104,6 +104,8 @@ def test_what_vllm_calls_the_clients_error_is_a_400(monkeypatch: pytest.MonkeyPa
         ({"messages": [7]}, "messages.0: "),
         ({"messages": [{"role": "user", "content": [[[]]]}]}, "messages.0.content: "),
         ({"messages": [{"role": "user", "content": {"a": 1}}]}, "messages.0.content: "),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages.0.content: "),
+        ({"structured_outputs": 7}, "structured_outputs: "),
         ({"messages": [{"role": "assistant", "content": "x", "tool_calls": 7}]}, "messages.0.tool_calls: "),
         ({"temperature": "hot"}, "temperature: "),
         ({"tools": []}, "`tools` must not be an empty array"),

@@ -147,6 +147,14 @@ def test_an_engine_lost_before_its_first_word_is_asked_again() -> None:
     assert sent == 2
 
 
+def test_halves_of_a_character_in_two_chunks_are_an_answer() -> None:
+    halves = [
+        b'data: {"choices": [{"delta": {"content": "%s"}}], "usage": {"completion_tokens": 2}}\n\n' % half for half in HALVES
+    ]
+    outcome, _ = ask(lambda _: httpx.Response(200, content=ended(*halves, b"data: [DONE]\n\n")), stream=True)
+    assert isinstance(outcome, StreamTiming)
+
+
 @pytest.mark.parametrize("chunk", [b"data: 7\n\n", b"data: [1]\n\n", b'data: {"choices": 3}\n\n', b"data: {\n\n"])
 def test_a_server_that_talks_nonsense_is_a_failure(chunk: bytes) -> None:
     outcome, sent = ask(lambda _: httpx.Response(200, content=ended(chunk)), stream=True)

@@ -318,3 +318,9 @@ def test_all_questions_of_the_package(category: str, count: int) -> None:
             assert verdicts == ["wrong", "correct", "wrong"]
         else:
             assert judge(item, saying("No.")).outcome == "wrong"
+
+
+@pytest.mark.parametrize("odd", [["x"], "abc", 5, [{"function": 7}], {"a": 1}])
+@pytest.mark.parametrize("category", ["simple_python", IRRELEVANCE])
+def test_calls_of_a_wrong_shape_are_wrong(odd: Any, category: str) -> None:
+    assert judge(question(category), {"role": "assistant", "content": ["a"], "tool_calls": odd}).outcome == "wrong"

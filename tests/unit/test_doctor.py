@@ -227,7 +227,7 @@ def test_the_parsers_of_the_installed_vllm_fit() -> None:
 
 def test_an_old_installation_without_the_plugin_is_found():
     now, old = (
-        importlib.metadata.EntryPoint("aria_ray", "vllm.general_plugins", value)
+        importlib.metadata.EntryPoint("aria_ray", value, "vllm.general_plugins")
         for value in ("aria_ray.serving.patches:sleep_between_polls", "aria_ray.serving.engine_wait:register")
     )
     assert engine_plugin([now]).state == "ok"

@@ -148,10 +148,9 @@ def test_an_engine_lost_before_its_first_word_is_asked_again() -> None:
 
 
 def test_halves_of_a_character_in_two_chunks_are_an_answer() -> None:
-    halves = [
-        b'data: {"choices": [{"delta": {"content": "%s"}}], "usage": {"completion_tokens": 2}}\n\n' % half for half in HALVES
-    ]
-    outcome, _ = ask(lambda _: httpx.Response(200, content=ended(*halves, b"data: [DONE]\n\n")), stream=True)
+    event = b'data: {"choices": [{"delta": {"content": "%s"}}], "usage": {"completion_tokens": 2}}\n\n'
+    events = [event % rb"\ud83d", event % rb"\ude00", b"data: [DONE]\n\n"]
+    outcome, _ = ask(lambda _: httpx.Response(200, content=ended(*events)), stream=True)
     assert isinstance(outcome, StreamTiming)
 
 

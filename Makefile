@@ -27,7 +27,7 @@ HEAVY := browser or gpu or index or ray or subprocess or training or triton or v
 run: .venv/installed ## the main job with the default recipe: data, training, endpoint, proof
 	.venv/bin/aria run laptop
 
-quick: .venv/installed ## the unit tests that need none of what markers name: no vLLM, Triton, Ray or processes; two minutes
+quick: .venv/installed ## the unit tests that need none of what markers name: no vLLM, Triton, Ray or processes; a minute
 	$(PYTEST) $(PARALLEL) -m "not ($(HEAVY))" tests/unit
 
 heavy: .venv/installed ## the other unit tests

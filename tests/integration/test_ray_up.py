@@ -98,7 +98,7 @@ def cluster_file(hosts: Hosts) -> dict[str, Any]:
 ALIVE = """
 import json, ray
 ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-print(json.dumps([node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]))
+print("alive:", json.dumps([node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]))
 """
 
 
@@ -107,7 +107,9 @@ def alive(cluster: Cluster) -> list[str]:
     script = cluster.hosts.folder / "alive.py"
     script.write_text(ALIVE)
     done = ssh(cluster.hosts, cluster.hosts.head, f"RAY_AUTH_MODE=token {sys.executable} {script}")
-    addresses: list[str] = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else []
+    # Ray may write lines of its own before and after ours, such as on a node that it has just lost.
+    told = [line.removeprefix("alive:") for line in done.stdout.splitlines() if line.startswith("alive:")]
+    addresses: list[str] = json.loads(told[-1]) if told else []
     return addresses
 
 

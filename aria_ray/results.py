@@ -10,6 +10,7 @@ from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.records import Record, ServedModel
 
 Gate = Literal["target", "passed", "failed"]
+"""Whether an accuracy reaches the stage's target, only its minimum ("passed"), or neither."""
 
 
 class Estimate(Record):

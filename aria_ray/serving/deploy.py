@@ -42,7 +42,7 @@ LOGS = "/tmp/ray/session_latest/logs/serve"
 BASE_CHAT_TEMPLATE = Path(aria_ray.__file__).with_name("base_chat_template.jinja")
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b")
 
-OnProgress = Callable[[str], None]
+OnStatus = Callable[[str], None]
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def serve_model(
     model: Path,
     served_name: str = "aria",
     base: bool = False,
-    on_progress: OnProgress | None = None,
+    on_progress: OnStatus | None = None,
 ) -> Iterator[Endpoint]:
     """Serve the model in the directory `model` while the block runs.
 
@@ -177,7 +177,7 @@ def _deploy(options: dict[str, Any], args: dict[str, Any]) -> None:
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
 
 
-def _wait_running(deadline: _Deadline, report: OnProgress) -> None:
+def _wait_running(deadline: _Deadline, report: OnStatus) -> None:
     """Wait until the application runs. Raises ServingError as soon as its deployment has failed."""
     last, reported_s = "", -REPORT_EVERY_S
     while True:

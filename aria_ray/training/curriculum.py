@@ -5,15 +5,12 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from aria_ray.config.schema import StageConfig, TrainingConfig
 from aria_ray.errors import TrainingError
+from aria_ray.results import Gate
 from aria_ray.training.batch import Pack, group_turns, pack
 from aria_ray.training.tokens import TurnTokens
-
-GateResult = Literal["target", "passed", "failed"]
-"""Whether an accuracy reaches the stage's target, only its minimum ("passed"), or neither."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def hardest(stage: int, config: TrainingConfig) -> float:
     return math.inf if last or config.order == "shuffled" else stage + 1
 
 
-def gate(stage: StageConfig, accuracy: float) -> GateResult:
+def gate(stage: StageConfig, accuracy: float) -> Gate:
     """The decision of a stage's gate on a held-out accuracy."""
     if accuracy >= stage.target:
         return "target"

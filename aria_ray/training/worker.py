@@ -17,11 +17,12 @@ from transformers import PreTrainedTokenizerBase
 
 from aria_ray.artifacts import CHECKPOINTS
 from aria_ray.errors import TrainingError
+from aria_ray.results import Gate
 from aria_ray.training.adapter_state import gather_state, restore_state, shard_layers, write_state
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, dealt, group_turns, halves, pack, weightless
 from aria_ray.training.checkpoint import Checkpoints, CurriculumState, checkpoint_name
-from aria_ray.training.curriculum import Evaluation, GateResult, gate, hardest, learning_rate, stage_packs, stage_steps
+from aria_ray.training.curriculum import Evaluation, gate, hardest, learning_rate, stage_packs, stage_steps
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.tail_log import end_torn_line
@@ -231,7 +232,7 @@ class Worker:
         self.report(metrics)
         return over
 
-    def _end_attempt(self, evaluation: Evaluation, result: GateResult, is_last: bool) -> None:
+    def _end_attempt(self, evaluation: Evaluation, result: Gate, is_last: bool) -> None:
         """Record the end of an attempt at a stage, and move to the next attempt or the next stage."""
         stage = self.config.stages[self.state.stage]
         retry = result == "failed" and self.state.attempt < self.config.gate_retries

@@ -52,7 +52,7 @@ def _section(path: str, field: Schema, definitions: Schema) -> Iterator[str]:
     rows = [
         _row(name, key, definitions, required=name in section.get("required", ()))
         for name, key in section["properties"].items()
-        if inner[name] is None
+        if inner[name] is None or _is_mixed(section["properties"][name])
     ]
     header = ["| key | type | default | bounds | what it is |", "|---|---|---|---|---|"] if rows else []
     yield "\n".join([f"## {path}\n", f"{section['description']}\n", *header, *rows, ""])
@@ -63,9 +63,15 @@ def _section(path: str, field: Schema, definitions: Schema) -> Iterator[str]:
 
 
 def _section_of(field: Schema, definitions: Schema) -> Schema | None:
-    """The section that a key holds, or a list of which it holds; None for a plain value."""
+    """The section that a key holds, or may hold, or a list of which it holds; None for a plain value."""
     item = field.get("items", field) if field.get("type") == "array" else field
-    return item if _resolved(item, definitions).get("type") == "object" else None
+    options = item.get("anyOf", [item])
+    return next((option for option in options if _resolved(option, definitions).get("type") == "object"), None)
+
+
+def _is_mixed(field: Schema) -> bool:
+    """Whether a key is a list whose entries are plain values or sections."""
+    return len(field.get("items", {}).get("anyOf", ())) > 1
 
 
 def _resolved(field: Schema, definitions: Schema) -> Schema:
@@ -75,18 +81,29 @@ def _resolved(field: Schema, definitions: Schema) -> Schema:
 
 def _row(name: str, field: Schema, definitions: Schema, required: bool) -> str:
     options = [_resolved(option, definitions) for option in field.get("anyOf", [field])]
-    (value,) = [option for option in options if option.get("type") != "null"]
+    values = [option for option in options if option.get("type") != "null"]
     default = "required" if required else "none" if field["default"] is None else f"`{json.dumps(field['default'])}`"
-    bounds = ", ".join(text.format(value[key]) for key, text in BOUNDS.items() if key in value)
-    cells = (f"`{name}`", _type(value), default, bounds, " ".join(field["description"].split()))
+    bounds = ", ".join(text.format(value[key]) for value in values for key, text in BOUNDS.items() if key in value)
+    cells = (
+        f"`{name}`",
+        " or ".join(_type(value) for value in values),
+        default,
+        bounds,
+        " ".join(field["description"].split()),
+    )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _type(value: Schema) -> str:
     if "enum" in value:
         return ", ".join(f"`{option}`" for option in value["enum"])
+    if "const" in value:
+        return f"`{value['const']}`"
+    if value["type"] == "object":
+        return "section below"
     if value["type"] == "array":
-        return f"list of {_type(value['items'])}"
+        items = value["items"]
+        return f"list of {' or '.join(_type(option) for option in items.get('anyOf', [items]) if '$ref' not in option)}"
     return str(value["type"])
 
 

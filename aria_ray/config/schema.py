@@ -29,13 +29,44 @@ class ModelConfig(Section):
     """Number format of the weights in training and in the merged model."""
 
 
+class ToolSource(Section):
+    """A source of your own tools, with what is to be done with them."""
+
+    source: str = Field(min_length=1)
+    """Where they are: a module, a `.py` or `.json` file, `mcp:COMMAND` or the address of an MCP server, or an OpenAPI
+    document."""
+    simulate: bool | None = None
+    """Whether their results are made up instead of running them. Without it, Python functions are run and all others are
+    simulated."""
+    only: tuple[str, ...] = ()
+    """Names of the tools to take, or tags of an OpenAPI document; empty for all."""
+
+
+class TeacherConfig(Section):
+    """A large model that writes further example requests. Nothing that it says is taken unchecked."""
+
+    base_url: str = Field(min_length=1)
+    """Address of an OpenAI-compatible endpoint, such as `https://host/v1`."""
+    model: str = Field(min_length=1)
+    """Name of the model there."""
+    key_env: str | None = None
+    """Name of the environment variable with the API key; without it no key is sent."""
+    requests_per_tool: int = Field(default=30, gt=0)
+    """Number of requests to ask for, for each tool."""
+    asked_back: int = Field(default=2, ge=1)
+    """Number of times that the teacher, shown the request alone, must choose the same call."""
+    concurrency: int = Field(default=8, gt=0)
+    """Number of requests in flight."""
+
+
 class DatasetConfig(Section):
     """The dataset: how many rows, and of what."""
 
     seed: int = 0
     """Seed of everything drawn at random. The same seed gives the same bytes, for any number of workers."""
-    num_templates: int = Field(gt=0)
-    """Number of base templates. A base template is one intent in one phrasing."""
+    num_templates: int = Field(ge=0)
+    """Number of base templates of what is built in. A base template is one intent in one phrasing. With 0 only your own tools,
+    requests and conversations are trained on."""
     augmentations: int = Field(default=5, ge=1, le=1000)
     """Rows per base template: the first one plain, the others of each of `augmentation_kinds` in turn."""
     augmentation_kinds: tuple[Augmentation, ...] = ("context", "paraphrase", "noise", "formats", "tool_list", "masking")
@@ -49,15 +80,28 @@ class DatasetConfig(Section):
     num_intents: int | None = Field(default=None, ge=25)
     """Number of different intents, in the same shares of scenarios and categories; without it, all. Fewer intents, each in more
     templates, are learnt in fewer steps. Your own tools and the test of unseen tools keep all of theirs."""
-    builtin_tools: tuple[str, ...] = ()
-    """Names of the built-in tools to train on, at least twelve and some of every category; empty for all. Fewer tools are
-    learnt in fewer steps. The test of unseen tools keeps its own."""
-    tools: tuple[str, ...] = ()
-    """Your own tools: names of modules with typed functions (`my_package.my_tools`), which are executed, or paths of JSON files
-    with OpenAI tool definitions, which are simulated."""
+    builtin_tools: Literal["none"] | tuple[str, ...] = ()
+    """Names of the built-in tools to train on, at least twelve and some of every category; empty for all; `none` for none of
+    what is built in. Fewer tools are learnt in fewer steps. The test of unseen tools keeps its own."""
+    mix_builtin: bool = False
+    """Whether what is built in is trained on beside your own `tools`. By default your own are trained on alone."""
+    tools: tuple[str | ToolSource, ...] = ()
+    """Your own tools: modules or files with typed functions (`my_package.my_tools`, `tools.py`), JSON files with OpenAI tool
+    definitions, MCP servers (`mcp:COMMAND`, a URL, or a saved `tools/list` answer), OpenAPI 3 documents. Functions are run, the
+    others are simulated."""
+    requests: tuple[str, ...] = ()
+    """Files of example requests for your own tools, JSON Lines or YAML: what people say and what is to be called for it."""
+    rows_per_request: int = Field(default=12, gt=0)
+    """Number of rows that each example request becomes, with other values in place of its own."""
+    held_out_share: Share = Field(default=0.2, ge=0, lt=1)
+    """Fraction of the example requests that are kept for the test, word for word, and that no training row is made from."""
+    teacher: TeacherConfig | None = None
+    """A large model that writes further example requests; without it there is none."""
     sources: tuple[str, ...] = ()
     """Your own conversations: JSON Lines files in OpenAI chat format, as `FILE`, or as `FILE:SHARE` for a fraction of its
     rows."""
+    max_left_out_share: Share = Field(default=0.1, ge=0, le=1)
+    """Largest fraction of a source's conversations that may be left out because they are wrong. More end the run."""
     num_workers: int = Field(default=2, gt=0)
     """Number of Ray Data tasks at a time. It does not change the rows."""
 
@@ -80,13 +124,21 @@ class LoraConfig(Section):
     """Numerator of the scale of the update, which is alpha / rank."""
     dropout: Share = Field(default=0.0, ge=0, lt=1)
     """Dropout probability of the adapter's input."""
-    target_modules: tuple[str, ...] = Field(
-        min_length=1, default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    target_modules: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
     )
-    """Names of the linear layers that get an adapter. A name that matches no layer is an error."""
+    """Names of the linear layers that get an adapter; `auto` for all but the head. A name that matches no layer is an error."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.target_modules:
+            raise ValueError("target_modules (none) must be names of linear layers, or auto")
         if len(set(self.target_modules)) != len(self.target_modules):
             raise ValueError(f"target_modules ({', '.join(self.target_modules)}) must be each once")
         return self
@@ -266,6 +318,9 @@ class ValidationConfig(Section):
 
     num_cases: int = Field(gt=0)
     """Number of held-out conversations for accuracy; fewer if the test split is smaller."""
+    requests: tuple[str, ...] = ()
+    """Files of example requests to test on, JSON Lines or YAML, in people's words and not trained on. With them none of
+    `dataset.requests` is held out."""
     strict_tools: bool = True
     """Whether tools are sent with OpenAI's `strict`: the engine then decodes only calls of listed tools, with arguments that
     fit their schemas. The base model gets the same."""

@@ -16,7 +16,7 @@ def dataset_inputs(config: DatasetConfig) -> dict[str, Any]:
     Raises:
         DataError: a file of `dataset.tools` or `dataset.sources` is not there.
     """
-    paths = [tool_file(source) for source in config.tools]
+    paths = [tool_file(str(source)) for source in config.tools]
     paths += [path_and_share(source)[0] for source in config.sources]
     missing = [path for path in paths if not path.is_file()]
     if missing:

@@ -46,7 +46,7 @@ def library() -> Library:
 
 def configured_library(config: DatasetConfig) -> Library:
     """The library for a configuration; see `read_library`."""
-    return read_library(config.tools, config.builtin_tools, catalogue=config.catalogue_share > 0)
+    return read_library([str(each) for each in config.tools], config.builtin_tools, catalogue=config.catalogue_share > 0)
 
 
 def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (), catalogue: bool = True) -> Library:

@@ -17,6 +17,7 @@ LAYERS = (
     {"artifacts", "intervals"},
     {"grammar"},
     {"tools"},
+    {"requests"},
     {"config"},
     {"results"},
     {"measured"},

@@ -54,8 +54,15 @@ class RequestTemplate:
         """The example with another value in each slot, written in the same form."""
         raise NotImplementedError
 
-    def without(self, slot: int, rng: random.Random) -> str | None:
-        """A filled request that lacks the words of a slot, where they can be taken out of the sentence; None where not."""
+    def without(self, slot: int, rng: random.Random) -> Filled | None:
+        """A filled request that lacks the words of a slot, where they can be taken out of the sentence; None where not.
+
+        Its calls, values and `written` are complete, so that the value can be said later.
+        """
+        raise NotImplementedError
+
+    def changed(self, filled: Filled, slot: int, rng: random.Random) -> Filled | None:
+        """A filled request with another value in one slot; None where there is no other."""
         raise NotImplementedError
 
 

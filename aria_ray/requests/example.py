@@ -4,6 +4,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+REQUEST_PREFIX = "request/"
+"""Start of the ids of the dataset's rows that are made of example requests. In the split "test" they are people's own words."""
+
 
 class ExampleCall(BaseModel):
     """A right call."""

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from aria_ray import grammar
-from aria_ray.dataset.user_tools import user_tools
 from aria_ray.errors import DataError, ServingError
 from aria_ray.records import Endpoint
 from aria_ray.tools import TOOLS, ToolResult, execute, schema_problem, tool_definition
 from aria_ray.tools.execution import ERROR_PREFIX
+from aria_ray.tools.sources import read_tools
 from aria_ray.validation.protocol import ModelList
 
 DEFAULT_TOOLS = ("percent_of", "divide", "count_letter", "days_between", "convert_units")
@@ -213,7 +213,7 @@ def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str
             found = {source: tool_definition(TOOLS[source])}
         else:
             try:
-                found = {real: tool.definition for real, tool in user_tools(source, "as a source of tools").items()}
+                found = {tool.name: tool.definition for tool in read_tools([source], "as a source of tools").values()}
             except DataError as error:
                 close = difflib.get_close_matches(source, TOOLS, n=1)
                 fix = f"did you mean {close[0]}?" if close else error.fix

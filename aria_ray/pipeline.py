@@ -28,7 +28,12 @@ from aria_ray.training.stage import train, training_inputs
 from aria_ray.validation.measure import Measurement, check_bfcl, has_roofline, measurement_inputs
 
 ROWS, MODEL = "final_dataset.jsonl", "production_model.ckpt"
-DATASET = Stage("dataset", DatasetResult, lambda config: dataset_inputs(config.dataset), "generate")
+DATASET = Stage(
+    "dataset",
+    DatasetResult,
+    lambda config: dataset_inputs(config.dataset, hold_out=not config.validation.requests),
+    "generate",
+)
 DATASET_ROWS = Path(DATASET.name, ROWS)
 TRAINING = Stage("training", TrainingResult, training_inputs, "train", (DATASET,))
 VALIDATION = Stage(
@@ -72,7 +77,12 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
 
     def produce(directory: Path, _sampler: Sampling) -> DatasetResult:
         with run.terminal.stage("dataset") as update:
-            return generate_dataset(run.config.dataset, directory, lambda done, total: update(done, total, f"{done:,} rows"))
+            return generate_dataset(
+                run.config.dataset,
+                directory,
+                lambda done, total: update(done, total, f"{done:,} rows"),
+                hold_out=not run.config.validation.requests,
+            )
 
     manifest = run.make(DATASET, produce)
     artifacts.publish(run.out / DATASET_ROWS, run.out / ROWS)

@@ -83,8 +83,12 @@ class DatasetConfig(Section):
     builtin_tools: Literal["none"] | tuple[str, ...] = ()
     """Names of the built-in tools to train on, at least twelve and some of every category; empty for all; `none` for none of
     what is built in. Fewer tools are learnt in fewer steps. The test of unseen tools keeps its own."""
+    builtin_requests: bool = False
+    """Whether the built-in tools are trained on by the package's example requests, worded as people ask, beside the templates.
+    With your own `tools` they are not."""
     mix_builtin: bool = False
-    """Whether what is built in is trained on beside your own `tools`. By default your own are trained on alone."""
+    """Whether the templates of what is built in are trained on beside your own `tools`. By default your own are
+    trained on alone."""
     tools: tuple[str | ToolSource, ...] = ()
     """Your own tools: modules or files with typed functions (`my_package.my_tools`, `tools.py`), JSON files with OpenAI tool
     definitions, MCP servers (`mcp:COMMAND`, a URL, or a saved `tools/list` answer), OpenAPI 3 documents. Functions are run, the
@@ -105,8 +109,23 @@ class DatasetConfig(Section):
     num_workers: int = Field(default=2, gt=0)
     """Number of Ray Data tasks at a time. It does not change the rows."""
 
+    @property
+    def has_builtin(self) -> bool:
+        """Whether templates of what is built in are trained on."""
+        return self.num_templates > 0 and self.builtin_tools != "none" and (self.mix_builtin or not self.tools)
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether example requests are trained on, for the user's tools or for the built-in ones."""
+        return bool(self.tools) or (self.builtin_requests and self.builtin_tools != "none")
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not (self.has_builtin or self.has_requests or self.sources):
+            raise ValueError(
+                f"num_templates ({self.num_templates}) and builtin_tools ({self.builtin_tools}) leave nothing to train on; "
+                "raise num_templates, or give tools or sources"
+            )
         kinds = self.augmentation_kinds
         if len(set(kinds)) != len(kinds) or "none" in kinds:
             raise ValueError(

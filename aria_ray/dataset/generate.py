@@ -21,11 +21,14 @@ from aria_ray.artifacts import atomic_dir, atomic_path, remove_leftovers, write_
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
+from aria_ray.dataset.from_requests.own import own_requests
+from aria_ray.dataset.from_requests.rows import RequestRows
 from aria_ray.dataset.loading import configured_library
 from aria_ray.dataset.quality import Quality, facts_of, sampled_share
 from aria_ray.dataset.rows import Row, RowMaker
 from aria_ray.dataset.samples import Samples
 from aria_ray.dataset.sampling import choose_templates
+from aria_ray.dataset.templates import Template
 from aria_ray.dataset.user_rows import read_source
 from aria_ray.errors import AriaError, DataError
 from aria_ray.results import DatasetResult
@@ -39,7 +42,7 @@ BLOCKS_PER_WORKER = 4
 """Blocks of templates per worker: with several, no worker waits long for the slowest."""
 MAX_ITEMS_PER_BLOCK = 256
 Item = dict[str, str]
-"""Input of a task: a base template by its id, or a finished row as JSON."""
+"""Input of a task: a base template by its id, a finished row as JSON, or an example request by its id."""
 
 _JSON_COLUMNS = ("tools", "messages")
 """Columns kept as JSON text: their keys vary from row to row, and an Arrow column has one type."""
@@ -61,16 +64,20 @@ SCHEMA = pa.schema(
 )
 
 
-def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | None = None) -> DatasetResult:
+def generate_dataset(
+    config: DatasetConfig, out: Path, on_progress: OnRows | None = None, *, hold_out: bool = True
+) -> DatasetResult:
     """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
-    `on_progress(done, total)` counts rows. No file appears unless the dataset passes every gate.
+    `on_progress(done, total)` counts rows; with example requests the total is an estimate. `hold_out` is whether example
+    requests are held out for the test. No file appears unless the dataset passes every gate.
 
     Raises:
-        DataError: a template, a tool or a conversation is wrong, there are too few, or the dataset fails one of its gates.
+        DataError: a template, a tool, a request or a conversation is wrong, there are too few, or the dataset fails a gate.
     """
-    items = dataset_items(config)
-    num_rows = sum(config.augmentations if item["template_id"] else 1 for item in items)
+    own = request_rows(config, hold_out=hold_out)
+    items = dataset_items(config, own)
+    num_rows = sum(_num_rows(item, config) for item in items)
     out.mkdir(parents=True, exist_ok=True)
     for name in (DATASET_FILE, PARQUET_FOLDER, SAMPLES_FILE):
         remove_leftovers(out / name)
@@ -78,14 +85,14 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | Non
     with atomic_path(out / DATASET_FILE) as path, atomic_dir(out / PARQUET_FOLDER) as folder:
         parquet = _ParquetFiles(folder)
         with path.open("w", encoding="utf-8") as lines:
-            for batch in row_batches(config, items):
+            for batch in row_batches(config, items, own):
                 for item in batch.to_pylist():
                     lines.write(line_of(item))
                     quality.add(json.loads(item["facts"]))
                     samples.add(item["id"], item["scenario"], item)
                 parquet.write(batch.select(SCHEMA.names).cast(SCHEMA))
                 if on_progress is not None:
-                    on_progress(quality.num_rows, num_rows)
+                    on_progress(quality.num_rows, max(num_rows, quality.num_rows))
         parquet.close()
         figures = quality.checked()
     write_json(out / QUALITY_FILE, figures)
@@ -98,12 +105,37 @@ def generate_dataset(config: DatasetConfig, out: Path, on_progress: OnRows | Non
     )
 
 
-def dataset_items(config: DatasetConfig) -> list[Item]:
-    """Inputs of the tasks: the user's conversations as finished rows, then base templates by id.
+def request_rows(config: DatasetConfig, *, hold_out: bool = True) -> RequestRows | None:
+    """What makes the rows of example requests; None where there are none.
+
+    Raises:
+        DataError: a source of tools or a file of requests is wrong.
+    """
+    if not config.has_requests:
+        return None
+    return RequestRows(own_requests(config, hold_out=hold_out), config.rows_per_request, config.seed)
+
+
+def dataset_items(config: DatasetConfig, own: RequestRows | None = None) -> list[Item]:
+    """Inputs of the tasks: the user's conversations as finished rows, then base templates and example requests by id.
 
     Raises:
         DataError: there are too few templates, two of them are the same sentence, or a file of the user's is wrong.
     """
+    items: list[Item] = []
+    # Conversations of the user come first: `datasets` takes the types of nested columns from the first rows of a file.
+    for number, source in enumerate(config.sources, start=1):
+        items += [_item(row=json.dumps(row, ensure_ascii=False)) for row in read_source(source, number)]
+    if config.has_builtin:
+        items += [_item(template_id=template.id) for template in _templates(config)]
+    return items + [_item(request=item_id) for item_id in (own.item_ids() if own else ())]
+
+
+def _item(template_id: str = "", row: str = "", request: str = "") -> Item:
+    return {"template_id": template_id, "row": row, "request": request}
+
+
+def _templates(config: DatasetConfig) -> list[Template]:
     library = configured_library(config)
     templates = choose_templates(library, config.num_templates, config.catalogue_share, config.seed, config.num_intents)
     by_sentence: dict[str, str] = {}
@@ -115,21 +147,22 @@ def dataset_items(config: DatasetConfig) -> list[Item]:
                 "change one of them",
             )
         by_sentence[sentence] = template.id
-    items: list[Item] = []
-    # Conversations of the user come first: `datasets` takes the types of nested columns from the first rows of a file.
-    for number, source in enumerate(config.sources, start=1):
-        items += [{"template_id": "", "row": json.dumps(row, ensure_ascii=False)} for row in read_source(source, number)]
-    return items + [{"template_id": template.id, "row": ""} for template in templates]
+    return templates
 
 
-def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
+def _num_rows(item: Item, config: DatasetConfig) -> int:
+    """Number of rows that an item becomes, about."""
+    return config.augmentations if item["template_id"] else config.rows_per_request if item["request"] else 1
+
+
+def row_batches(config: DatasetConfig, items: list[Item], own: RequestRows | None = None) -> Iterator[pa.Table]:
     """Tables of rows with their facts for the quality figures, in the order of `items`, by `config.num_workers` tasks."""
     _quiet()
     blocks = max(config.num_workers * BLOCKS_PER_WORKER, -(-len(items) // MAX_ITEMS_PER_BLOCK))
     dataset: Dataset = ray.data.from_items(items, override_num_blocks=min(blocks, len(items)))
     rows = dataset.flat_map(
         _make_rows_or_error,
-        fn_kwargs={"config": config},
+        fn_kwargs={"config": config, "own": own},
         compute=TaskPoolStrategy(size=config.num_workers),
     )
     for batch in rows.iter_batches(batch_size=ROWS_PER_BATCH, batch_format="pyarrow"):
@@ -139,10 +172,12 @@ def row_batches(config: DatasetConfig, items: list[Item]) -> Iterator[pa.Table]:
         yield batch
 
 
-def make_rows(item: Item, config: DatasetConfig) -> list[dict[str, Any]]:
+def make_rows(item: Item, config: DatasetConfig, own: RequestRows | None = None) -> list[dict[str, Any]]:
     """The rows of an item, sorted by id. Nested columns and the facts for the quality figures are JSON text."""
     if item["row"]:
         made = [json.loads(item["row"])]
+    elif item["request"] and own is not None:
+        made = own.rows(item["request"])
     else:
         row_maker = _row_maker(config)
         template = row_maker.library.template(item["template_id"])
@@ -158,10 +193,10 @@ def _flat(row: Row) -> dict[str, Any]:
     return {**row, **texts, "facts": json.dumps(facts, ensure_ascii=False)}
 
 
-def _make_rows_or_error(item: Item, config: DatasetConfig) -> list[dict[str, Any]]:
+def _make_rows_or_error(item: Item, config: DatasetConfig, own: RequestRows | None) -> list[dict[str, Any]]:
     """`make_rows`, with an input error returned as a row: raised in a task, it would reach the driver as a traceback."""
     try:
-        return [row | {"error": None} for row in make_rows(item, config)]
+        return [row | {"error": None} for row in make_rows(item, config, own)]
     except AriaError as error:
         return [dict.fromkeys([*SCHEMA.names, "facts"]) | {"error": json.dumps({"problem": error.problem, "fix": error.fix})}]
 

@@ -1,25 +1,42 @@
 """What decides the rows of a dataset: hashed into the fingerprint of the stage."""
 
+import hashlib
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from aria_ray.artifacts import file_hash
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.loading import templates_digest
 from aria_ray.dataset.user_rows import path_and_share
-from aria_ray.dataset.user_tools import tool_file
 from aria_ray.errors import DataError
+from aria_ray.tools.sources import tool_files
 
 
-def dataset_inputs(config: DatasetConfig) -> dict[str, Any]:
-    """The section without the number of workers, the templates, and the hashes of the user's files.
+def dataset_inputs(config: DatasetConfig, hold_out: bool = True) -> dict[str, Any]:
+    """The section without the number of workers, the package's texts, and the hashes of the user's files.
+
+    `hold_out` is whether example requests are held out for the test.
 
     Raises:
-        DataError: a file of `dataset.tools` or `dataset.sources` is not there.
+        DataError: a file of `dataset.tools`, `dataset.requests` or `dataset.sources` is not there.
     """
-    paths = [tool_file(str(source)) for source in config.tools]
+    paths = [*tool_files(config.tools), *(Path(file).expanduser() for file in config.requests)]
     paths += [path_and_share(source)[0] for source in config.sources]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise DataError(f"{missing[0]} of dataset.tools or dataset.sources is no file", "give one that exists")
-    section = {"dataset": config.model_dump(mode="json", exclude={"num_workers"}), "templates": templates_digest()}
-    return section | ({"own": [file_hash(path) for path in paths]} if paths else {})
+        raise DataError(f"{missing[0]} of dataset.tools, requests or sources is no file", "give one that exists")
+    inputs: dict[str, Any] = {"dataset": config.model_dump(mode="json", exclude={"num_workers"})}
+    if config.has_builtin:
+        inputs["templates"] = templates_digest()
+    if config.has_requests:
+        inputs |= {"texts": texts_digest(), "hold_out": hold_out}
+    return inputs | ({"own": [file_hash(path) for path in paths]} if paths else {})
+
+
+def texts_digest() -> str:
+    """First 16 hex digits of the sha256 over the package's requests, wordings and typed values."""
+    folders = (resources.files("aria_ray.dataset").joinpath("requests"), resources.files("aria_ray.requests"))
+    files = [item for folder in folders for item in folder.iterdir() if item.name.endswith((".yaml", ".jsonl"))]
+    texts = sorted((item.name, item.read_text(encoding="utf-8")) for item in files)
+    return hashlib.sha256(repr(texts).encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import random
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -25,7 +25,6 @@ from aria_ray.dataset.templates import (
     fields_of,
     result_names,
 )
-from aria_ray.dataset.user_tools import user_intents, user_tools
 from aria_ray.dataset.yaml_files import YamlFile, YamlPath, read_yaml
 from aria_ray.errors import DataError
 from aria_ray.tools import TOOLS, argument_problem, schema_problem, tool_definition
@@ -46,34 +45,20 @@ def library() -> Library:
 
 def configured_library(config: DatasetConfig) -> Library:
     """The library for a configuration; see `read_library`."""
-    return read_library([str(each) for each in config.tools], config.builtin_tools, catalogue=config.catalogue_share > 0)
+    named = () if config.builtin_tools == "none" else config.builtin_tools
+    return read_library(named, catalogue=config.catalogue_share > 0)
 
 
-def read_library(tools: Sequence[str] = (), builtin_tools: Collection[str] = (), catalogue: bool = True) -> Library:
-    """The library of the package's templates, and of templates composed for the user's `tools` (modules or JSON files).
+def read_library(builtin_tools: Collection[str] = (), catalogue: bool = True) -> Library:
+    """The library of the package's templates.
 
-    `builtin_tools`, if any are named, limits the package's templates to those that need only these tools. The catalogue's
-    domains are included if `catalogue` is true. Templates of the split `test_unseen_tools` are always included.
+    `builtin_tools`, if any are named, limits the templates to those that need only these tools. The catalogue's domains are
+    included if `catalogue` is true. Templates of the split `test_unseen_tools` are always included.
 
     Raises:
-        DataError: a tool of the user's cannot be understood, or has the name of another one; a built-in tool does not exist,
-            or too few are named.
+        DataError: a built-in tool does not exist, or too few are named.
     """
-    package = library()
-    if builtin_tools or not catalogue:
-        package = _narrowed(package, builtin_tools, catalogue)
-    if not tools:
-        return package
-    by_name: dict[str, ListedTool] = {}
-    taken = {tool.definition["function"]["name"] for tool in package.tools.values()}
-    for source in tools:
-        for name, tool in user_tools(source).items():
-            short_name = tool.definition["function"]["name"]
-            if short_name in taken:
-                raise DataError(f"dataset.tools {source}: there is a tool {short_name} already", "give it another name")
-            taken.add(short_name)
-            by_name[name] = tool
-    return Library((*package.intents, *user_intents(by_name)), package.frames, {**package.tools, **by_name})
+    return _narrowed(library(), builtin_tools, catalogue) if builtin_tools or not catalogue else library()
 
 
 def _narrowed(whole: Library, builtin_tools: Collection[str], catalogue: bool) -> Library:

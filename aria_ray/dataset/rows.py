@@ -8,15 +8,15 @@ from aria_ray.config.schema import Augmentation
 from aria_ray.dataset.augment import variant, wording
 from aria_ray.dataset.scenarios import converse, difficulty
 from aria_ray.dataset.slots import draw_values
-from aria_ray.dataset.templates import USER_DOMAIN, Library
+from aria_ray.dataset.templates import Library
 from aria_ray.dataset.tool_lists import ToolLists
 
 Row = dict[str, Any]
 
 USER_PREFIX = "own/"
 """Start of the template ids of the user's conversations. It is part of row ids, so the dataset's bytes depend on it."""
-MAX_DRAWS = 20
-"""Attempts to draw values that a user's tool accepts: its schema does not say all that it refuses."""
+REQUEST_PREFIX = "request/"
+"""Start of the ids of rows of example requests. Those of the split `test` are people's words, unchanged."""
 
 
 class RowMaker:
@@ -42,12 +42,9 @@ class RowMaker:
         row_id = f"{template_id}/{augmentation}" + (f"-{repetition}" if repetition else "")
         rng = random.Random(f"{seed}:{row_id}")
         listing = self.tool_lists.choose(intent, variant(augmentation), rng)
-        for _ in range(MAX_DRAWS if intent.domain == USER_DOMAIN else 1):
-            values = draw_values(intent.slots, intent.pairs, self.library.words, rng)
-            text = wording(template, values, augmentation, self.library.frames, rng)
-            conversation = converse(intent, values, text, listing)
-            if not conversation.failed:
-                break
+        values = draw_values(intent.slots, intent.pairs, self.library.words, rng)
+        text = wording(template, values, augmentation, self.library.frames, rng)
+        conversation = converse(intent, values, text, listing)
         return {
             "id": row_id,
             "template_id": template_id,

@@ -5,15 +5,12 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypeVar
 
-from aria_ray.dataset.templates import USER_DOMAIN, Category, Intent, Library, Scenario, Split, Template, stable_fraction
+from aria_ray.dataset.templates import Category, Intent, Library, Scenario, Split, Template, stable_fraction
 from aria_ray.errors import DataError
 
 Key = TypeVar("Key")
-Origin = Literal["built-in", "catalogue", "user"]
+Origin = Literal["built-in", "catalogue"]
 TemplateKind = tuple[Category, Origin]
-
-USER_TOOLS_SHARE = 0.5
-"""Share of the user's tools in each category that they have templates for."""
 
 SCENARIO_SHARES: dict[Scenario, float] = {"hit": 0.40, "miss": 0.35, "error": 0.15, "multi": 0.10}
 CATEGORY_SHARES: dict[Category, float] = {
@@ -81,18 +78,14 @@ def apportion(total: int, shares: Mapping[Key, float], carry: dict[Key, float] |
 def _with_fewer_intents(library: Library, num_intents: int, seed: int) -> Library:
     """A library with `num_intents` of the intents for training, or all of a scenario that has fewer.
 
-    The intents of the user's tools and of the split `test_unseen_tools` all stay.
+    The intents of the split `test_unseen_tools` all stay.
     """
-
-    def stays(intent: Intent) -> bool:
-        return intent.is_unseen or intent.domain == USER_DOMAIN
-
     waiting: dict[Scenario, dict[Category, list[Intent]]] = {}
     ordered = sorted(library.intents, key=lambda item: stable_fraction(f"{seed}:intent:{item[1].name}"))
     for category, intent in ordered:
-        if not stays(intent):
+        if not intent.is_unseen:
             waiting.setdefault(intent.scenario, {}).setdefault(category, []).append(intent)
-    names = {intent.name for _, intent in library.intents if stays(intent)}
+    names = {intent.name for _, intent in library.intents if intent.is_unseen}
     carry: dict[Category, float] = {}
     for scenario, count in apportion(num_intents, SCENARIO_SHARES).items():
         there = waiting.get(scenario, {})
@@ -117,9 +110,7 @@ def _pools(library: Library, seed: int) -> dict[tuple[Scenario, Split], dict[Tem
 
 
 def _origin(domain: str) -> Origin:
-    if not domain:
-        return "built-in"
-    return "user" if domain == USER_DOMAIN else "catalogue"
+    return "catalogue" if domain else "built-in"
 
 
 def _take(
@@ -134,7 +125,6 @@ def _take(
     shares = {}
     for category, origin in kinds:
         parts: dict[Origin, float] = {"built-in": 1 - catalogue_share, "catalogue": catalogue_share}
-        parts["user"] = USER_TOOLS_SHARE / (1 - USER_TOOLS_SHARE)
         present = [other for other in parts if (category, other) in kinds]
         # The only origin of a category has all of it.
         part = parts[origin] / sum(parts[other] for other in present) if len(present) > 1 else 1.0

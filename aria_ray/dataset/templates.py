@@ -25,8 +25,6 @@ CATEGORIES: tuple[Category, ...] = ("math", "text_processing", "reasoning", "con
 UNSEEN_TOOLS = ("median", "slugify", "number_to_base")
 UNSEEN_DOMAINS = ("library", "pets", "energy")
 """Held-out tools and domains of the catalogue: no training row calls or lists one of them."""
-USER_DOMAIN = "own"
-"""The domain of the user's tools. It is part of seeds and rows, so the dataset's bytes depend on the text."""
 
 
 class _Part(BaseModel):

@@ -3,12 +3,20 @@
 A failed call is a result, not an exception. No text is ever evaluated as code.
 """
 
+import asyncio
 import functools
 import importlib
+import importlib.util
 import inspect
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
 from typing import Any, get_type_hints
 
 import docstring_parser
@@ -180,9 +188,28 @@ def _find_tool(name: str) -> Tool | None:
     """A built-in tool by its name, a user's function by `module:function`; None if there is none."""
     if ":" not in name:
         return TOOLS.get(name)
-    module, function = name.split(":", 1)
-    tool: Tool | None = getattr(importlib.import_module(module), function, None)
+    module, function = name.rsplit(":", 1)
+    tool: Tool | None = getattr(load_module(module), function, None)
     return tool
+
+
+@functools.cache
+def load_module(source: str) -> ModuleType:
+    """The module of a dotted name, or of a file whose name ends in `.py`, whose folder is on the path while it is loaded."""
+    if not source.endswith(".py"):
+        return importlib.import_module(source)
+    path = Path(source).expanduser().resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up by name
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
 
 
 def _execute(name: str, arguments: Mapping[str, Any], listed_names: Mapping[str, str]) -> ToolResult:
@@ -193,27 +220,60 @@ def _execute(name: str, arguments: Mapping[str, Any], listed_names: Mapping[str,
     if problem is not None:
         return ToolResult(False, f"{ERROR_PREFIX}{problem}")
     try:
-        return ToolResult(True, _result_text(tool(**values)))
+        return ToolResult(True, _result_text(_run(tool, values)))
     except ToolError as error:
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
     except Exception as error:
         if ":" not in name:  # built-in tools refuse by ToolError alone, so this is a bug of ours; a user's may raise anything
             raise
-        return ToolResult(False, f"{ERROR_PREFIX}{error}")
+        return ToolResult(False, f"{ERROR_PREFIX}{error or type(error).__name__}")
+
+
+def _run(tool: Tool, values: Mapping[str, Any]) -> Any:
+    result = tool(**values)
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
 def _result_text(value: Any) -> str:
     """A result as text: texts, numbers and lists of them by `plain`; other values, which only user's tools return, as JSON."""
+    value = _as_json(value)
     items = value if isinstance(value, list) else [value]
     if all(isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in items):
         return plain(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return "done" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _as_json(value: Any) -> Any:
+    """A value with JSON's types alone: what user's tools return can be anything."""
+    if value is None or isinstance(value, (bool, str)) or type(value) in (int, float):
+        return value
+    if isinstance(value, Enum):
+        return _as_json(value.value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return _as_json(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((_as_json(item) for item in value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    # numpy's numbers and arrays, and torch's, without importing either
+    return _as_json(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def _validated(tool: Tool, arguments: Mapping[str, Any], listed_names: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
     """Typed arguments by real name, and the first problem, which calls parameters by `listed_names` (listed by real name)."""
     try:
-        model = _argument_model(tool).model_validate(dict(arguments))
+        # As JSON: a date or an Enum arrives as text. Strict: where the definition says number, the text "15" is wrong.
+        model = _argument_model(tool).model_validate_json(json.dumps(dict(arguments)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         parameter, *rest = (str(part) for part in first["loc"])
@@ -230,7 +290,6 @@ def _argument_model(function: Tool) -> type[BaseModel]:
         name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
         for name, parameter in parameters.items()
     }
-    # Strict: where the definition says number, the text "15" is wrong, as it is by JSON Schema.
     return create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 

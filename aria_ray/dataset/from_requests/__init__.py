@@ -1,0 +1,1 @@
+"""Rows from example requests: filled with other values, and with what people say around them."""

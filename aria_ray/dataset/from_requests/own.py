@@ -1,0 +1,169 @@
+"""The user's tools and example requests: read, understood, and split before anything is made of them."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from aria_ray.config.schema import DatasetConfig
+from aria_ray.dataset.templates import stable_fraction
+from aria_ray.errors import DataError
+from aria_ray.requests.composed import composed_requests
+from aria_ray.requests.example import ExampleRequest
+from aria_ray.requests.read import PlacedExample, check_examples, read_requests
+from aria_ray.requests.template import RequestTemplate
+from aria_ray.requests.understand import understand
+from aria_ray.tools import TOOLS, tool_definition
+from aria_ray.tools.sources import SourcedTool, read_tools
+
+Origin = Literal["request", "builtin", "taught", "composed"]
+"""Who worded a request: a person of the user's, a writer of this package, the teacher, or nobody (it is composed)."""
+BUILTIN_REQUESTS = resources.files("aria_ray.dataset").joinpath("requests", "builtin.jsonl")
+MIN_TRAINED = 3
+"""Fewest examples of a kind that stay in training when others are held out."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One example request, understood, on its side of the split."""
+
+    origin: Origin
+    number: int
+    template: RequestTemplate
+    held_out: bool
+
+    @property
+    def id(self) -> str:
+        """Origin and number; it starts the ids of the rows."""
+        return f"{self.origin}/{self.number:04}"
+
+    @property
+    def example(self) -> ExampleRequest:
+        """The example as it was given."""
+        return self.template.example
+
+
+@dataclass(frozen=True)
+class OwnRequests:
+    """The user's tools by listed name, and everything that is asked of them."""
+
+    tools: Mapping[str, SourcedTool]
+    sources: tuple[Source, ...]
+
+    @property
+    def trained(self) -> tuple[Source, ...]:
+        """The sources that training rows are made from."""
+        return tuple(source for source in self.sources if not source.held_out)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some examples are held out for the test."""
+        return any(source.held_out for source in self.sources)
+
+
+def own_requests(config: DatasetConfig, *, hold_out: bool = True, taught: Sequence[ExampleRequest] = ()) -> OwnRequests:
+    """The user's tools with their requests: from files, from docstrings, from the teacher, else composed.
+
+    `hold_out` is whether `dataset.held_out_share` of the people's requests are kept for the test.
+
+    Raises:
+        DataError: a source of tools or a file of requests is wrong.
+    """
+    tools = read_tools(config.tools) if config.tools else builtin_tools(config)
+    placed = own_examples(config, tools) if config.tools else builtin_examples(tools)
+    held_out = _held_out([example for _, example in placed], config.held_out_share) if hold_out else set()
+    people = [(example, index in held_out) for index, (_, example) in enumerate(placed)]
+    taught_of = [(example, False) for example in taught]
+    called = {call.name for example, held in (*people, *taught_of) if not held for call in example.calls}
+    composed = [
+        (example, False) for name, tool in tools.items() if name not in called for example in composed_requests(tool.definition)
+    ]
+    definitions = {name: tool.definition for name, tool in tools.items()}
+    values = _values_by_parameter(example for example, held in (*people, *taught_of) if not held)
+    sources: list[Source] = []
+    by_origin: dict[Origin, list[tuple[ExampleRequest, bool]]] = {
+        "request" if config.tools else "builtin": people,
+        "taught": taught_of,
+        "composed": composed,
+    }
+    for origin, examples in by_origin.items():
+        for number, (example, held) in enumerate(examples, start=1):
+            sources.append(Source(origin, number, understand(example, definitions, values), held))
+    return OwnRequests(tools, tuple(sources))
+
+
+def own_examples(config: DatasetConfig, tools: Mapping[str, SourcedTool]) -> list[PlacedExample]:
+    """The example requests of `dataset.requests` and of the tools' docstrings, checked against the tools.
+
+    Raises:
+        DataError: a file cannot be read, or a request does not fit the tools; the message names every place.
+    """
+    placed = read_files(config.requests, "dataset.requests")
+    placed += [
+        (f"docstring of {name}", ExampleRequest.model_validate(dict(line)))
+        for name, tool in tools.items()
+        for line in tool.examples
+    ]
+    if placed and not tools:
+        raise DataError("dataset.requests has requests and dataset.tools (none) has no tools", "name the tools that they call")
+    check_examples(placed, {name: tool.definition for name, tool in tools.items()})
+    return placed
+
+
+def builtin_tools(config: DatasetConfig) -> dict[str, SourcedTool]:
+    """The built-in tools of a configuration, as sources give them.
+
+    Raises:
+        DataError: there is no such tool.
+    """
+    names = tuple(TOOLS) if config.builtin_tools == "none" or not config.builtin_tools else config.builtin_tools
+    unknown = [name for name in names if name not in TOOLS]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], TOOLS, n=5) or list(TOOLS)[:5]
+        raise DataError(
+            f"dataset.builtin_tools: there is no tool {unknown[0]!r}", f"among the {len(TOOLS)} are {', '.join(near)}"
+        )
+    return {name: SourcedTool(name, tool_definition(TOOLS[name]), None, ()) for name in names}
+
+
+def builtin_examples(tools: Mapping[str, SourcedTool]) -> list[PlacedExample]:
+    """The package's example requests that need no other tools than these."""
+    with resources.as_file(BUILTIN_REQUESTS) as path:
+        placed = read_requests(path, "the package's requests")
+    return [(place, example) for place, example in placed if {call.name for call in example.calls} <= set(tools)]
+
+
+def read_files(files: Sequence[str], named_by: str) -> list[PlacedExample]:
+    """The requests of several files, in order; a request that comes again word for word with the same calls comes once.
+
+    Raises:
+        DataError: a file cannot be read, or a line of it is wrong.
+    """
+    placed = [item for file in files for item in read_requests(Path(file).expanduser(), named_by)]
+    return list({item[1].model_dump_json(exclude={"values"}): item for item in reversed(placed)}.values())[::-1]
+
+
+def _held_out(examples: Sequence[ExampleRequest], share: float) -> set[int]:
+    """Indices of the examples for the test: of each kind the share, by hash of the words, while enough are left to train on."""
+    kinds: dict[tuple[str, ...], list[int]] = {}
+    for index, example in enumerate(examples):
+        kind = ("ask",) if example.ask else tuple(sorted(call.name for call in example.calls))
+        kinds.setdefault(kind, []).append(index)
+    held: set[int] = set()
+    for indices in kinds.values():
+        count = max(0, min(round(share * len(indices)), len(indices) - MIN_TRAINED))
+        held |= set(sorted(indices, key=lambda index: stable_fraction(f"held out:{examples[index].request}"))[:count])
+    return held
+
+
+def _values_by_parameter(examples: Iterable[ExampleRequest]) -> dict[tuple[str, str], tuple[Any, ...]]:
+    values: dict[tuple[str, str], list[Any]] = {}
+    for example in examples:
+        for call in example.calls:
+            for parameter, value in call.arguments.items():
+                known = values.setdefault((call.name, parameter), [])
+                if value not in known:
+                    known.append(value)
+    return {key: tuple(known) for key, known in values.items()}

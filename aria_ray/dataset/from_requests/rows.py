@@ -1,0 +1,293 @@
+"""The rows of one example request: filled with other values, and what people say around it.
+
+Each row depends on the seed and its id alone, never on the process that makes it. Kinds of rows, besides `none` (as written)
+and `values` (other values):
+
+    absent       the tool is not listed, and the assistant says so
+    missing      a required value is not said, the assistant asks, and mostly gets it
+    two          a second request in the same sentence, called in the same turn
+    follow_up    a later request that only says what is different ("and the bedroom?")
+    correction   a later request that puts a value right ("no, 18")
+    no_tool      small talk and questions that tools are not for
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aria_ray.dataset.from_requests.own import OwnRequests, Source
+from aria_ray.dataset.from_requests.style import joined, varied
+from aria_ray.dataset.from_requests.talk import Talk, topic
+from aria_ray.dataset.from_requests.wordings import NoTool, wordings
+from aria_ray.dataset.rows import Row
+from aria_ray.dataset.scenarios import NOT_NEEDED, UNAVAILABLE
+from aria_ray.dataset.templates import stable_fraction
+from aria_ray.requests.template import Filled, RequestTemplate
+
+MAX_DRAWS = 10
+"""Attempts to draw values that are new and that the tool accepts."""
+MAX_LISTED = 12
+"""Most tools of a list: more would be most of the prompt."""
+SHORT_LIST = (2, 5)
+"""Fewest and most tools of a short list."""
+SHUFFLES = 3
+"""Orders of the whole list, besides the given one: few, so that many rows share the start of their prompt."""
+SHARES = {"absent": 0.12, "missing": 0.10, "two": 0.10, "follow_up": 0.10, "correction": 0.05}
+"""Rows of each kind for each row of kind `values`, on average."""
+NO_TOOL_SHARE = 0.25
+"""Rows of kind `no_tool` for each other row."""
+MIN_FOR_REFILLED = 4
+"""Fewest rows of an example of which the last ones are for validation and for the test."""
+NO_TOOL_SPLITS = {"test": 0.1, "validation": 0.08}
+"""Shares of the messages that need no tool which are not for training."""
+
+
+@dataclass(frozen=True)
+class RequestRows:
+    """Makes the rows of the user's requests."""
+
+    own: OwnRequests
+    rows_per_request: int
+    seed: int
+
+    def item_ids(self) -> list[str]:
+        """What rows are made of, in order: sources, then messages that need no tool."""
+        ids = [source.id for source in self.own.sources]
+        return ids + [f"no_tool/{number:04}" for number in range(len(wordings().no_tool))]
+
+    def rows(self, item_id: str) -> list[Row]:
+        """The rows of a source or of a message that needs no tool."""
+        origin, number = item_id.split("/")
+        if origin == "no_tool":
+            return self._no_tool_rows(item_id, int(number))
+        source = next(source for source in self.own.sources if source.id == item_id)
+        if source.held_out:
+            return [self.as_written(source, "test")]
+        if not source.example.calls:
+            return self._uncalled_rows(source)
+        return [*self._value_rows(source), *self._other_rows(source)]
+
+    def as_written(self, source: Source, split: str) -> Row:
+        """The row of an example word for word."""
+        rng = self._rng(source.id)
+        listed = list(source.example.tools or self._whole_list(_names(source.template), rng))
+        return self._row(source, source.template.original(), source.example.request, ("none", 0, split), listed, rng)
+
+    # --- rows with calls ---------------------------------------------------------------------------------------------------
+
+    def _value_rows(self, source: Source) -> list[Row]:
+        rows, seen = [self.as_written(source, "train")], {source.example.request}
+        for index in range(1, self.rows_per_request):
+            rng = self._rng(f"{source.id}/values-{index}")
+            split = self._split(index)
+            for _ in range(MAX_DRAWS):
+                filled = source.template.filled(rng)
+                text = varied(filled.request, filled.written, rng)
+                if text in seen:
+                    continue
+                row = self._row(source, filled, text, ("values", index, split), self._listed(source, rng), rng)
+                if row["scenario"] != "error":
+                    seen.add(text)
+                    # A refilled request is nobody's words, so its row in the test must not pass for a person's.
+                    rows.append(row if split != "test" else {**row, "id": f"values/{row['id']}"})
+                    break
+        return rows
+
+    def _row(
+        self,
+        source: Source,
+        filled: Filled,
+        text: str,
+        kind: tuple[str, int, str],
+        listed: Sequence[str],
+        rng: random.Random,
+    ) -> Row:
+        """A row of one request; `kind` is its kind, its number among those, and its split."""
+        talk = Talk(self.own.tools, listed)
+        talk.ask(text)
+        if filled.calls:
+            talk.call(filled.calls)
+            talk.answer_from_results(rng.choice(wordings().confirming))
+        else:
+            self._answer_uncalled(talk, source, rng)
+        name, number, split = kind
+        return talk.row(f"{source.id}/{name}-{number}", source.id, name, split)
+
+    def _other_rows(self, source: Source) -> list[Row]:
+        makers = {
+            "absent": self._absent,
+            "missing": self._missing,
+            "two": self._two,
+            "follow_up": self._follow_up,
+            "correction": self._follow_up,
+        }
+        rows = []
+        for kind, share in SHARES.items():
+            exact = share * self.rows_per_request
+            count = int(exact) + (stable_fraction(f"{self.seed}:{source.id}:{kind}") < exact % 1)
+            for index in range(count):
+                row_id = f"{source.id}/{kind}-{index}"
+                talk = makers[kind](source, kind, self._rng(row_id))
+                if talk is not None and not talk.failed:
+                    rows.append(talk.row(row_id, source.id, kind, "train"))
+        return rows
+
+    def _absent(self, source: Source, _kind: str, rng: random.Random) -> Talk | None:
+        filled = source.template.filled(rng)
+        called = {call.name for call in filled.calls}
+        listed = [name for name in self._whole_list((), rng) if name not in called]
+        talk = Talk(self.own.tools, listed)
+        talk.ask(varied(filled.request, filled.written, rng))
+        talk.answer(rng.choice(wordings().declining), topic(filled.calls[0].name), UNAVAILABLE)
+        return talk
+
+    def _missing(self, source: Source, _kind: str, rng: random.Random) -> Talk | None:
+        slots = [index for index in range(len(source.template.slots)) if self._is_required(source, index)]
+        if not slots:
+            return None
+        slot = rng.choice(slots)
+        filled = source.template.without(slot, rng)
+        if filled is None:
+            return None
+        place, path = source.template.slots[slot].places[0]
+        words = topic(str(path[0]))
+        talk = Talk(self.own.tools, self._listed(source, rng))
+        talk.ask(varied(filled.request, filled.written, rng))
+        question = rng.choice(wordings().asking).replace("{value}", words)
+        talk.answer(question, topic(filled.calls[place].name), f"{words} is missing")
+        if rng.random() < 0.7:  # mostly the person answers
+            talk.ask(varied(filled.written[slot], filled.written, rng))
+            talk.call(filled.calls)
+            talk.answer_from_results(rng.choice(wordings().confirming))
+        return talk
+
+    def _is_required(self, source: Source, slot: int) -> bool:
+        """Whether a slot is one required argument of one call, and not a part of one."""
+        places = source.template.slots[slot].places
+        if len(places) != 1 or len(places[0][1]) != 1:
+            return False
+        call, (parameter,) = places[0]
+        tool = self.own.tools[source.example.calls[call].name]
+        return parameter in tool.definition["function"]["parameters"].get("required", ())
+
+    def _two(self, source: Source, _kind: str, rng: random.Random) -> Talk | None:
+        others = [other for other in self.own.trained if len(other.example.calls) == 1 and other.id != source.id]
+        if not others or len(source.example.calls) != 1:
+            return None
+        other = rng.choice(others)
+        one, two = source.template.filled(rng), other.template.filled(rng)
+        if one.calls == two.calls:
+            return None
+        talk = Talk(self.own.tools, self._whole_list((*_names(source.template), *_names(other.template)), rng))
+        text = joined(one, two, rng.choice(wordings().second_requests))
+        talk.ask(varied(text, (*one.written, *two.written), rng))
+        talk.call((*one.calls, *two.calls))
+        talk.answer_from_results(rng.choice(wordings().confirming))
+        return talk
+
+    def _follow_up(self, source: Source, kind: str, rng: random.Random) -> Talk | None:
+        """A second request with another value in one slot: asked in addition, or in place of the first."""
+        first = source.template.filled(rng)
+        slots = [index for index, slot in enumerate(source.template.slots) if len(slot.values) > 1]
+        if not slots:
+            return None
+        slot = rng.choice(slots)
+        second = source.template.changed(first, slot, rng)
+        if second is None or second.calls == first.calls:
+            return None
+        talk = Talk(self.own.tools, self._listed(source, rng))
+        talk.ask(varied(first.request, first.written, rng))
+        talk.call(first.calls)
+        talk.answer_from_results(rng.choice(wordings().confirming))
+        ways = wordings().corrections if kind == "correction" else wordings().follow_ups
+        talk.ask(varied(rng.choice(ways).replace("{value}", second.written[slot]), second.written, rng))
+        talk.call(second.calls)
+        talk.answer_from_results(rng.choice(wordings().confirming))
+        return talk
+
+    # --- rows without calls ------------------------------------------------------------------------------------------------
+
+    def _uncalled_rows(self, source: Source) -> list[Row]:
+        rows = [self.as_written(source, "train")]
+        for index in range(1, max(2, self.rows_per_request // 2)):
+            rng = self._rng(f"{source.id}/values-{index}")
+            filled = source.template.filled(rng)
+            text = varied(filled.request, filled.written, rng)
+            rows.append(self._row(source, filled, text, ("values", index, "train"), self._listed(source, rng), rng))
+        return rows
+
+    def _answer_uncalled(self, talk: Talk, source: Source, rng: random.Random) -> None:
+        example = source.example
+        if example.ask is not None:
+            words = topic(example.ask)
+            question = rng.choice(wordings().asking).replace("{value}", words)
+            talk.answer(question, "request", f"{words} is missing")
+        elif example.answer is not None:
+            talk.answer(example.answer, "question", NOT_NEEDED)
+        else:
+            talk.answer(rng.choice(wordings().declining), "request", UNAVAILABLE)
+
+    def _no_tool_rows(self, item_id: str, number: int) -> list[Row]:
+        message = wordings().no_tool[number]
+        called = sum(bool(source.example.calls) for source in self.own.trained)
+        exact = NO_TOOL_SHARE * called * self.rows_per_request * (1 + sum(SHARES.values())) / len(wordings().no_tool)
+        split = _no_tool_split(message)
+        count = 1 if split != "train" else int(exact) + (stable_fraction(f"{self.seed}:{item_id}") < exact % 1)
+        return [self._no_tool_row(f"{item_id}/no_tool-{index}", item_id, message, split) for index in range(count)]
+
+    def _no_tool_row(self, row_id: str, family: str, message: NoTool, split: str) -> Row:
+        rng = self._rng(row_id)
+        talk = Talk(self.own.tools, self._whole_list((), rng))
+        talk.ask(message.request if split == "test" else varied(message.request, (), rng))
+        talk.answer(message.answer, "question", NOT_NEEDED)
+        return talk.row(row_id, family, "no_tool", split)
+
+    # --- lists and splits --------------------------------------------------------------------------------------------------
+
+    def _listed(self, source: Source, rng: random.Random) -> list[str]:
+        """Tools of a row: those that the example names; else all, mostly in the given order; else a few."""
+        if source.example.tools is not None:
+            return list(source.example.tools)
+        needed = _names(source.template)
+        if rng.random() < 0.15:
+            others = [name for name in self.own.tools if name not in needed]
+            few = [*needed, *rng.sample(others, min(len(others), rng.randint(*SHORT_LIST)))]
+            return rng.sample(few, len(few))
+        return self._whole_list(needed, rng)
+
+    def _whole_list(self, needed: Sequence[str], rng: random.Random) -> list[str]:
+        names = list(self.own.tools)
+        if len(names) > MAX_LISTED:
+            others = [name for name in names if name not in needed]
+            chosen = {*needed, *rng.sample(others, max(0, MAX_LISTED - len(set(needed))))}
+            names = [name for name in names if name in chosen]
+        if rng.random() < 0.2:
+            random.Random(f"{self.seed}:shuffle:{rng.randrange(SHUFFLES)}").shuffle(names)
+        return names
+
+    def _split(self, index: int) -> str:
+        """The last row of an example is for validation, and where no example is held out, the one before it for the test.
+
+        Their words are trained on, their values are not.
+        """
+        left = self.rows_per_request - index
+        if self.rows_per_request < MIN_FOR_REFILLED or left > 2 or (left == 2 and self.own.holds_out):
+            return "train"
+        return "validation" if left == 1 else "test"
+
+    def _rng(self, row_id: str) -> random.Random:
+        return random.Random(f"{self.seed}:{row_id}")
+
+
+def _names(template: RequestTemplate) -> tuple[str, ...]:
+    """The tools that an example calls, each once."""
+    return tuple(dict.fromkeys(call.name for call in template.example.calls))
+
+
+def _no_tool_split(message: NoTool) -> str:
+    draw = stable_fraction(f"split:{message.request}")
+    for split, share in NO_TOOL_SPLITS.items():
+        draw -= share
+        if draw < 0:
+            return split
+    return "train"

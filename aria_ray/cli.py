@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from aria_ray.config import RunConfig, load_config
 from aria_ray.errors import AriaError
-from aria_ray.records import Report
+from aria_ray.records import Endpoint, Report
 from aria_ray.rocm.visibility import check_environment
 from aria_ray.session import prepare_environment, ray_session
 
@@ -133,6 +133,16 @@ def validate(
         str | None, typer.Option("--model", help="Name of the model at that endpoint. Default: the first it lists.")
     ] = None,
     key_variable: Annotated[str | None, typer.Option("--key-env", help="Environment variable that holds its API key.")] = None,
+    requests: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--requests",
+            metavar="FILE",
+            help="Judge on these example requests alone, for the recipe's dataset.tools. No load, and no dataset. May be given "
+            "several times.",
+            show_default=False,
+        ),
+    ] = None,
     require_ready: RequireReady = False,
 ) -> None:
     """Measure a live endpoint.
@@ -146,14 +156,11 @@ def validate(
     run = _run(arguments, out or (ENDPOINT_OUT if url else DEFAULT_OUT))
     from aria_ray import pipeline
 
-    if url is not None:
-        from aria_ray.validation.endpoint import find_endpoint
-
-        if key_variable and not _key(key_variable):
-            raise AriaError(
-                f"--key-env {key_variable}: no such environment variable is set", "export the key in it, or leave it out"
-            )
-        live = find_endpoint(_address("--endpoint", url), model, _key(key_variable))
+    live = _endpoint(url, model, key_variable) if url is not None else None
+    if requests:
+        _tell(*pipeline.ask_requests(run, requests, live), require_ready)
+        return
+    if live is not None:
         _tell(pipeline.measure_endpoint(run, live), run.out, require_ready)
         return
     pipeline.check(run, pipeline.DATASET, pipeline.TRAINING, pipeline.VALIDATION)
@@ -269,7 +276,6 @@ def chat(
 
     from aria_ray.chat import DEFAULT_TOOLS
     from aria_ray.chat import chat as talk
-    from aria_ray.records import Endpoint
     from aria_ray.serving.keys import KEYS_VARIABLE, is_loopback
 
     if key_variable is None and is_loopback(urlsplit(url).hostname or ""):
@@ -316,6 +322,18 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("aria: stopped", err=True)
         sys.exit(130)
+
+
+def _endpoint(url: str, model: str | None, key_variable: str | None) -> Endpoint:
+    """A live endpoint of somebody else's."""
+    from aria_ray.validation.endpoint import find_endpoint
+
+    address = _address("--endpoint", url)
+    if key_variable and not _key(key_variable):
+        raise AriaError(
+            f"--key-env {key_variable}: no such environment variable is set", "export the key in it, or leave it out"
+        )
+    return find_endpoint(address, model, _key(key_variable))
 
 
 def _address(option: str, url: str) -> str:

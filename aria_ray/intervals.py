@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 
 from scipy import stats
 
@@ -18,23 +19,67 @@ def wilson_interval(successes: int, cases: int) -> tuple[float, float]:
     return (float(interval.low), float(interval.high))
 
 
-def paired_difference(ours: Sequence[bool], base: Sequence[bool]) -> tuple[float, float, float]:
+def clustered_wilson_interval(successes: Sequence[bool], clusters: Sequence[Hashable]) -> tuple[float, float]:
+    """Score interval of a share whose cases come in clusters, such as several wordings of one request.
+
+    Wilson's interval for the effective number of cases (`_effective_cases`), as Franco, Little, Louis and Slud (2019) recommend
+    for shares in cluster samples: unlike a bootstrap's, it does not shrink to a point where all cases are right. With one case
+    in each cluster it is `wilson_interval`.
+
+    Raises:
+        ValueError: `successes` and `clusters` differ in length, or are empty.
+    """
+    cases, share = _effective_cases(successes, clusters), sum(successes) / len(successes)
+    centre = (share + Z_95**2 / (2 * cases)) / (1 + Z_95**2 / cases)
+    half = Z_95 / (1 + Z_95**2 / cases) * math.sqrt(share * (1 - share) / cases + Z_95**2 / (4 * cases**2))
+    return (max(0.0, centre - half), min(1.0, centre + half))
+
+
+def paired_difference(
+    ours: Sequence[bool], base: Sequence[bool], clusters: Sequence[Hashable] | None = None
+) -> tuple[float, float, float]:
     """Share of `ours` minus share of `base` over the same cases, with its interval: (difference, low, high).
 
     Adjusted Wald interval for paired shares (Bonett and Price 2012). It uses the cases where the two disagree and adds one
     disagreement in each direction, so it holds for few cases too. scipy has no interval for a paired difference of shares.
+    Cases that come in `clusters` count as their effective number (`_effective_cases`).
 
     Raises:
-        ValueError: `ours` and `base` differ in length, or are empty.
+        ValueError: `ours`, `base` and `clusters` differ in length, or are empty.
     """
     if len(ours) != len(base) or not ours:
         raise ValueError(f"{len(ours)} and {len(base)} cases cannot be paired; give the same cases twice, at least one")
     gained = sum(mine and not theirs for mine, theirs in zip(ours, base, strict=True))
     lost = sum(theirs and not mine for mine, theirs in zip(ours, base, strict=True))
-    cases = len(ours)
-    up, down = (gained + 1) / (cases + 2), (lost + 1) / (cases + 2)
+    cases: float = len(ours)
+    difference = (gained - lost) / cases
+    if clusters is not None:
+        cases = _effective_cases([mine - theirs for mine, theirs in zip(ours, base, strict=True)], clusters)
+    up, down = (cases * number / len(ours) for number in (gained, lost))
+    up, down = (up + 1) / (cases + 2), (down + 1) / (cases + 2)
     half = Z_95 * math.sqrt((up + down - (up - down) ** 2) / (cases + 2))
-    return ((gained - lost) / cases, max(-1.0, up - down - half), min(1.0, up - down + half))
+    return (difference, max(-1.0, up - down - half), min(1.0, up - down + half))
+
+
+def _effective_cases(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
+    """Number of independent cases whose mean is known as well as that of these, between the clusters' number and the cases'.
+
+    The number of cases by the design effect (Kish 1965): the variance of the mean of clusters by that of independent cases.
+    Where that cannot be told, because all values are equal, a cluster counts as one case.
+    """
+    if len(values) != len(clusters) or not values:
+        raise ValueError(f"{len(values)} cases and {len(clusters)} clusters cannot be paired; give each case its cluster")
+    cases, mean = len(values), statistics.fmean(values)
+    residuals: dict[Hashable, float] = defaultdict(float)
+    for value, cluster in zip(values, clusters, strict=True):
+        residuals[cluster] += value - mean
+    number = len(residuals)
+    within = sum((value - mean) ** 2 for value in values)
+    if number == 1 or within == 0:
+        return number
+    between = sum(residual**2 for residual in residuals.values()) * number / (number - 1)
+    # Above the number of cases, or infinite, where the clusters are more alike than chance would make them.
+    return min(cases, max(number, cases * (within * cases / (cases - 1)) / between)) if between > 0 else cases
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:

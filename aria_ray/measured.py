@@ -14,11 +14,13 @@ from aria_ray.results import (
     Gains,
     LoadSummary,
     Quality,
+    RequestQuality,
     Results,
     Speed,
     Stability,
     TrainingResult,
     ValidationResult,
+    YourRequests,
 )
 
 Interval = tuple[float, float]
@@ -55,7 +57,7 @@ def speed(results: Results) -> Speed:
     return validation(results).speed or Speed(levels=())
 
 
-def share_of(estimate: Estimate | None, quality: Quality | None, detail: str = "") -> Measured:
+def share_of(estimate: Estimate | None, quality: Quality | RequestQuality | None, detail: str = "") -> Measured:
     """A share with its interval, and how many requests and checks failed beside it."""
     failures = {"request": quality.request_failures, "check": quality.check_failures} if quality else {}
     notes = "; ".join(filter(None, [detail, *(f"{number} {what}s failed" for what, number in failures.items() if number)]))
@@ -78,6 +80,34 @@ def share_by(
         quality = model(validation(results))
         how = "tools sent as strict" if says_strict and config.validation.strict_tools else ""
         return share_of(pick(quality) if quality else None, quality, how)
+
+    return take
+
+
+def request_share_by(
+    model: Callable[[YourRequests], RequestQuality | None], pick: Callable[[RequestQuality], Estimate | None], detail: str = ""
+) -> Take:
+    """Take a share of the requests in people's words, of a model or of a control."""
+
+    def take(_config: RunConfig, results: Results) -> Measured:
+        requests = validation(results).your_requests
+        if requests is None:
+            return Measured(None, detail="no requests in people's words")
+        quality = model(requests)
+        return share_of(pick(quality) if quality else None, quality, detail)
+
+    return take
+
+
+def request_gain_by(pick: Callable[[YourRequests], Estimate | None], other: str) -> Take:
+    """Take a difference between this model and another, or a control, over the requests in people's words."""
+
+    def take(_config: RunConfig, results: Results) -> Measured:
+        requests = validation(results).your_requests
+        gain = pick(requests) if requests else None
+        if gain is None:
+            return UNMEASURED
+        return Measured(gain.value, gain.interval, gain.cases, f"this model less {other}, same requests")
 
     return take
 

@@ -11,7 +11,7 @@ from typing import Literal
 from aria_ray import measured
 from aria_ray.config.schema import RunConfig, TargetsConfig
 from aria_ray.measured import Measured
-from aria_ray.results import Estimate, Gains, Quality, Results
+from aria_ray.results import Estimate, Gains, Quality, RequestQuality, Results, YourRequests
 
 Unit = Literal["share", "ratio", "ms", "tokens/s", "1/s", "GiB"]
 CriterionName = Literal["condition", "inference", "training", "memory", "hardware", "stability"]
@@ -33,6 +33,8 @@ class Figure:
     criterion: CriterionName | None = None
     needs_interval: bool = False
     """Whether it is an estimate that can fail its target without an interval, and not meet it."""
+    instead_of: str | None = None
+    """Condition in whose place this one stands where it was measured."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,15 @@ _OURS_ONLY: Mapping[str, tuple[str, Callable[[Quality], Estimate | None]]] = {
     "irrelevance": _SHARES["irrelevance"],
     "missing_value": ("conversations that lack a value in which the model asks for it", lambda quality: quality.missing_value),
 }
+_OF_REQUESTS: Mapping[str, tuple[str, Callable[[RequestQuality], Estimate | None]]] = {
+    "accuracy": (
+        "requests for which the right calls are made, and none where none is wanted",
+        lambda quality: quality.accuracy,
+    ),
+    "calls": ("requests that want a call for which the right calls are made", lambda quality: quality.calls),
+    "refusals": ("requests that want no call for which none is made", lambda quality: quality.refusals),
+}
+"""Shares of requests in people's words by which the base model and the keyword baseline are measured too."""
 _GAINS: Mapping[str, Callable[[Gains], Estimate | None]] = {
     "accuracy": lambda gains: gains.accuracy,
     "tool_compliance": lambda gains: gains.tool_compliance,
@@ -98,6 +109,82 @@ _GAINS: Mapping[str, Callable[[Gains], Estimate | None]] = {
     "irrelevance": lambda gains: gains.irrelevance,
 }
 
+_CONTROLS: tuple[tuple[str, str, tuple[str, ...], Callable[[YourRequests], RequestQuality | None], str], ...] = (
+    ("base", "Base model, in people's words", tuple(_OF_REQUESTS), lambda requests: requests.base, ""),
+    (
+        "keywords",
+        "Keyword baseline, in people's words",
+        tuple(_OF_REQUESTS),
+        lambda requests: requests.keywords,
+        "BM25 over names and descriptions, values by rules",
+    ),
+    ("declining", "Never a call, in people's words", ("accuracy",), lambda requests: requests.declining, "no call at all"),
+)
+"""What the model is measured beside: ending of the figures, whose they are, which figures, where they are, how."""
+YOUR_REQUESTS: tuple[Figure | Family, ...] = (
+    Figure(
+        "accuracy_your_requests",
+        "share",
+        f"In people's words, never trained on: share of {_OF_REQUESTS['accuracy'][0]}. The headline.",
+        measured.request_share_by(lambda requests: requests.ours, lambda quality: quality.accuracy),
+        target=lambda targets: targets.accuracy,
+        criterion="condition",
+        instead_of="accuracy",
+    ),
+    Figure(
+        "tool_compliance_your_requests",
+        "share",
+        "In people's words: share of requests whose calls all name a listed tool, fit its schema, and are made only where one "
+        "is wanted.",
+        measured.request_share_by(lambda requests: requests.ours, lambda quality: quality.tool_compliance),
+        target=lambda targets: targets.tool_compliance,
+        criterion="condition",
+        instead_of="tool_compliance",
+    ),
+    *(
+        Figure(
+            f"{name}_your_requests",
+            "share",
+            f"In people's words: share of {what}.",
+            measured.request_share_by(lambda requests: requests.ours, pick),
+        )
+        for name, (what, pick) in {
+            "calls": _OF_REQUESTS["calls"],
+            "refusals": _OF_REQUESTS["refusals"],
+            "tool_selection": (
+                "requests that want a call in which the right tools are called",
+                lambda each: each.tool_selection,
+            ),
+            "questions": (
+                "requests that lack a value in which the answer names its parameter or asks a question",
+                lambda each: each.questions,
+            ),
+        }.items()
+    ),
+    *(
+        Figure(
+            f"{name}_your_requests_{control}",
+            "share",
+            f"{whose}: share of {_OF_REQUESTS[name][0]}.",
+            measured.request_share_by(model, _OF_REQUESTS[name][1], how),
+        )
+        for control, whose, names, model, how in _CONTROLS
+        for name in names
+    ),
+    *(
+        Figure(
+            f"accuracy_your_requests_over_{control}",
+            "share",
+            f"`accuracy_your_requests` less that of {other}, over the same requests.",
+            measured.request_gain_by(pick, other),
+        )
+        for control, other, pick in (
+            ("base", "the base model", lambda requests: requests.over_base),
+            ("keywords", "the keyword baseline", lambda requests: requests.over_keywords),
+            ("declining", "always declining", lambda requests: requests.over_declining),
+        )
+    ),
+)
 QUALITY: tuple[Figure | Family, ...] = (
     Figure(
         "accuracy",
@@ -404,7 +491,7 @@ MEMORY: tuple[Figure | Family, ...] = (
         better="lower",
     ),
 )
-ROWS: tuple[Figure | Family, ...] = (*QUALITY, *SPEED, *STABILITY, *TRAINING, *MEMORY)
+ROWS: tuple[Figure | Family, ...] = (*YOUR_REQUESTS, *QUALITY, *SPEED, *STABILITY, *TRAINING, *MEMORY)
 FIGURES: tuple[Figure, ...] = tuple(row for row in ROWS if isinstance(row, Figure))
 
 

@@ -3,14 +3,17 @@
 dataset (Ray Data) -> curriculum LoRA (Ray Train) -> endpoint (Ray Serve LLM) -> proof (against the live endpoint)
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aria_ray import artifacts
+from aria_ray.config import RunConfig
+from aria_ray.dataset.from_requests.cases import request_cases
 from aria_ray.dataset.generate import generate_dataset
 from aria_ray.dataset.inputs import dataset_inputs
 from aria_ray.errors import DataError
@@ -53,6 +56,7 @@ def check(run: Run, *stages: Stage[Any]) -> None:
         agreement.check_agreement(run.config)
     if not complete.get(VALIDATION.name, True):
         check_bfcl(run.config.validation)
+        own_cases(run.config)
         if not on_cluster():  # on a cluster Ray Serve may be up already, and the port its own
             addresses.check_port(run.config.serving)
 
@@ -109,12 +113,11 @@ def measure_model(run: Run) -> Manifest[ValidationResult]:
     config, model = run.config, run.out / MODEL
 
     def produce(directory: Path, sampler: Sampling) -> ValidationResult:
-        measurement = Measurement(config.validation, run.out / DATASET_ROWS, directory, run.terminal.stage, sampler)
+        rows, requests = run.out / DATASET_ROWS, own_cases(config)
+        measurement = Measurement(config.validation, rows, directory, run.terminal.stage, sampler, requests)
         if has_roofline(config):
             measurement.roofline(model, config.model.dtype)
-        if config.validation.compare_base:
-            with endpoint(run, prepare_base(config.model), base=True) as live:
-                measurement.base_model(live)
+        measure_base(run, measurement)
         with endpoint(run, model) as live:
             measurement.all_of(live)
         return measurement.result()
@@ -122,10 +125,18 @@ def measure_model(run: Run) -> Manifest[ValidationResult]:
     return run.make(VALIDATION, produce)
 
 
+def measure_base(run: Run, measurement: Measurement) -> None:
+    """Serve the base model and measure it, where the recipe asks for it."""
+    if run.config.validation.compare_base:
+        with endpoint(run, prepare_base(run.config.model), base=True) as live:
+            measurement.base_model(live)
+
+
 def measure_endpoint(run: Run, live: Endpoint) -> Report:
     """Measure any endpoint on the held-out cases, always anew: DataError if the directory holds a finished validation."""
     check(run)
     check_bfcl(run.config.validation)
+    requests = own_cases(run.config)
     if (run.out / VALIDATION.name / artifacts.MANIFEST).exists():
         raise DataError(f"{run.out / VALIDATION.name} holds a finished validation", "give another --out to measure an endpoint")
     with ray_session():
@@ -133,13 +144,61 @@ def measure_endpoint(run: Run, live: Endpoint) -> Report:
 
     def produce(directory: Path, _sampler: Sampling) -> ValidationResult:
         # Nothing is sampled: the endpoint's machines are not ours to watch.
-        measurement = Measurement(run.config.validation, run.out / DATASET_ROWS, directory, run.terminal.stage)
+        measurement = Measurement(
+            run.config.validation, run.out / DATASET_ROWS, directory, run.terminal.stage, requests=requests
+        )
         measurement.all_of(live)
         return measurement.result(live)
 
     served = {"endpoint": [live.base_url, live.model]}
     stage = replace(VALIDATION, inputs=lambda config: served | measurement_inputs(config), upstream=(DATASET,))
     return make_report(run, run.make(stage, produce))
+
+
+def own_cases(config: RunConfig) -> list[dict[str, Any]]:
+    """The test rows of `validation.requests`. Raises DataError if a file of them is wrong."""
+    return request_cases(config.dataset, config.validation.requests) if config.validation.requests else []
+
+
+def ask_requests(run: Run, files: Sequence[str], live: Endpoint | None) -> tuple[Report, Path]:
+    """Judge an endpoint, or the trained model, on files of example requests alone. Returns where the report is, too.
+
+    That is a directory for this measurement within the run's, so that the run's own report stays. Neither a dataset nor a load
+    is made.
+
+    Raises:
+        DataError: a file of requests is wrong, or the trained model is not there.
+    """
+    changes = {"requests": tuple(files), "bfcl_cases": 0}
+    config = run.config.model_copy(update={"validation": run.config.validation.model_copy(update=changes)})
+    cases = request_cases(config.dataset, files, "--requests")
+    check(run)
+    inputs = {"cases": artifacts.fingerprint({"cases": cases}, {}), **measurement_inputs(config)}
+    if live:  # always anew: what answers there may be another model by now
+        inputs |= {"endpoint": [live.base_url, live.model], "asked": datetime.now(UTC).isoformat()}
+    else:
+        inputs |= serve_file.serving_inputs(config.serving) | {"training": run.required(TRAINING).fingerprint}
+    stage = replace(VALIDATION, inputs=lambda _config: inputs, upstream=())
+    out = run.out / f"requests-{artifacts.fingerprint(inputs, {})[:8]}"
+    into = Run(config, run.recipe, out, run.terminal)
+    if not (live or on_cluster() or into.finished(stage)):
+        addresses.check_port(config.serving)
+
+    def produce(directory: Path, sampler: Sampling) -> ValidationResult:
+        measurement = Measurement(config.validation, None, directory, run.terminal.stage, None if live else sampler, cases)
+        if live:
+            measurement.quality(live)
+        else:
+            measure_base(run, measurement)
+            with endpoint(run, run.out / MODEL) as ours:
+                measurement.quality(ours)
+        return measurement.result(live)
+
+    with nullcontext() if live else ray_session():
+        validation = into.make(stage, produce)
+    report = build_report(config, run.recipe, validation=validation)
+    write_report(report, out)
+    return report, out
 
 
 def make_report(run: Run, of_endpoint: Manifest[ValidationResult] | None = None) -> Report:

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 SCHEMA_VERSION = 2
 """Version of a manifest. 2: the stage's result is typed."""
-REPORT_SCHEMA_VERSION = 2
-"""2: criteria, reasons, and the performance figures' intervals."""
+REPORT_SCHEMA_VERSION = 3
+"""2: criteria, reasons, and the performance figures' intervals. 3: requests in people's words."""
 
 Status = Literal["met", "not_met", "inconclusive", "unmeasured"]
 Verdict = Literal["production ready", "conditional", "needs work", "not ready"]
@@ -138,6 +138,32 @@ class Provenance(Record):
     stages: dict[str, StageProvenance]
 
 
+WrongKind = Literal["no call", "needless call", "other tool", "other values", "other number of calls", "bad answer"]
+"""What is wrong about an answer."""
+
+
+class WrongRequest(Record):
+    """A request that was not answered right."""
+
+    request: str
+    kind: WrongKind
+    wanted: str
+    """The right calls, as text."""
+    got: str
+    """The calls that were made, or the answer without a call."""
+
+
+class RequestsSummary(Record):
+    """How the model does on requests in people's words, and what it does not do yet."""
+
+    sentences: tuple[str, ...]
+    """Share of right answers, and whether the model beats each control beyond noise."""
+    next_step: str
+    """What to do about the wrong answers; empty where there are none."""
+    wrong: tuple[WrongRequest, ...]
+    """Wrong answers, the kinds taking turns; not all where there are many."""
+
+
 class Report(Record):
     """The content of `report.json`."""
 
@@ -146,9 +172,12 @@ class Report(Record):
     readiness_percent: float
     """Sum of the weights of the criteria that are met."""
     conditions: dict[str, Status]
-    """Figures that no other merit makes up for: accuracy and tool compliance."""
+    """Figures that no other merit makes up for: accuracy and tool compliance, of requests in people's words where there are
+    any."""
     criteria: tuple[Criterion, ...]
     reasons: tuple[str, ...]
     """Why the verdict is no better than it is, a sentence each; empty for the best one."""
+    your_requests: RequestsSummary | None = None
+    """None where there are no requests in people's words."""
     provenance: Provenance
     metrics: tuple[Metric, ...]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aria_ray.config.schema import ObjectivesConfig
-from aria_ray.records import Record, ServedModel
+from aria_ray.records import Record, ServedModel, WrongKind, WrongRequest
 
 Gate = Literal["target", "passed", "failed"]
 """Whether an accuracy reaches the stage's target, only its minimum ("passed"), or neither."""
@@ -157,6 +157,58 @@ class Gains(Record):
     irrelevance: Estimate | None = None
 
 
+class RequestQuality(Record):
+    """How a model, or a control, did on requests in people's words. Intervals count each example request once.
+
+    The calls are judged, not the words of the answer.
+    """
+
+    outcomes: Mapping[str, int]
+    """Number of requests by how they ended (`validation.conversations.Outcome`)."""
+    accuracy: Estimate | None = None
+    """Share of requests for which the right calls are made, and none where none is wanted."""
+    calls: Estimate | None = None
+    """The same of requests that want a call."""
+    refusals: Estimate | None = None
+    """The same of requests that want none."""
+    tool_selection: Estimate | None = None
+    """Share of requests that want a call in which the right tools are called."""
+    tool_compliance: Estimate | None = None
+    """Share of requests for which every call names a listed tool, fits its schema, and is made only where one is wanted."""
+    questions: Estimate | None = None
+    """Share of requests that lack a value in which the answer names its parameter or asks a question."""
+
+    @property
+    def request_failures(self) -> int:
+        """Requests that the endpoint failed to answer."""
+        return self.outcomes.get("request_failed", 0)
+
+    @property
+    def check_failures(self) -> int:
+        """Requests whose check raised."""
+        return self.outcomes.get("check_failed", 0)
+
+
+class YourRequests(Record):
+    """Requests in people's words, never trained on: this model, and what it has to beat on the same requests."""
+
+    ours: RequestQuality
+    base: RequestQuality | None = None
+    """The base model."""
+    keywords: RequestQuality
+    """The keyword baseline (`validation.baselines`)."""
+    declining: RequestQuality
+    """An assistant that never calls a tool."""
+    over_base: Estimate | None = None
+    """Accuracy of this model less that of the base model, over the same requests."""
+    over_keywords: Estimate | None = None
+    over_declining: Estimate | None = None
+    num_wrong: Mapping[WrongKind, int] = {}
+    """Number of this model's wrong answers by kind."""
+    wrong: tuple[WrongRequest, ...] = ()
+    """Wrong answers, the kinds taking turns; not all where there are many."""
+
+
 class Distribution(Record):
     """Mean and percentiles of a time, in milliseconds."""
 
@@ -292,6 +344,8 @@ class ValidationResult(Record):
     """This model on tools that training has never seen."""
     gains: Gains | None = None
     """This model against the base model."""
+    your_requests: YourRequests | None = None
+    """This model on requests in people's words; None where there are none."""
     bfcl: Mapping[str, Estimate] = {}
     """This model on questions of the Berkeley leaderboard, by category."""
     bfcl_base: Mapping[str, Estimate] = {}

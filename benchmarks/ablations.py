@@ -34,7 +34,7 @@ from aria_ray.training.curriculum import learning_rate, stage_packs, stage_steps
 from aria_ray.training.loop import train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.tokens import TurnTokens
-from aria_ray.validation.conversations import same_rounds
+from aria_ray.validation.references import same_rounds
 
 Row = dict[str, Any]
 Rewrite = Callable[[Row], Row]

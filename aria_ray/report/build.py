@@ -15,6 +15,7 @@ from aria_ray.measured import Measured
 from aria_ray.metrics import Figure, measured_figures
 from aria_ray.records import Machine, Manifest, Metric, Provenance, Report, StageProvenance
 from aria_ray.report.verdict import conditions, criteria, judge, readiness_percent, reasons, verdict
+from aria_ray.report.your_requests import summarise
 from aria_ray.results import DatasetResult, Results, TrainingResult, ValidationResult
 
 
@@ -38,12 +39,14 @@ def build_report(
     metrics = tuple(_metric(config, figure, measured) for figure, measured in measured_figures(config, results))
     standing, by_condition = criteria(metrics), conditions(metrics)
     percent = readiness_percent(standing)
+    requests = results.validation.your_requests if results.validation else None
     return Report(
         verdict=verdict(by_condition, percent),
         readiness_percent=percent,
         conditions=by_condition,
         criteria=standing,
         reasons=reasons(metrics, standing, by_condition),
+        your_requests=summarise(requests, metrics) if requests else None,
         provenance=_provenance(
             config, recipe, results, {each.stage: each for each in (dataset, training, validation) if each is not None}
         ),

@@ -24,7 +24,7 @@ MEMORY_TOLERANCE = 0.02
 """Relative difference below which two memory sizes are of one machine: the size varies a little from boot to boot."""
 _NOT_HARDWARE = ("system", "python")
 BFCL = "bfcl_"
-_SUFFIXES = ("_base", "_unseen_tools", "")
+_SUFFIXES = ("_your_requests_base", "_your_requests_keywords", "_your_requests", "_base", "_unseen_tools", "")
 """Endings of a metric's name, which are those of the file with its cases."""
 _JUDGED: Mapping[str, Callable[[Facts], bool | None]] = {
     "accuracy": lambda case: case["outcome"] == "correct",
@@ -32,6 +32,8 @@ _JUDGED: Mapping[str, Callable[[Facts], bool | None]] = {
     "tool_selection": lambda case: case.get("right_tools"),
     "argument_match": lambda case: case.get("right_arguments"),
     "irrelevance": lambda case: None if case["expects_call"] else not case["made_call"],
+    "calls": lambda case: case["outcome"] == "correct" if case["expects_call"] else None,
+    "refusals": lambda case: None if case["expects_call"] else case["outcome"] == "correct",
     "missing_value": lambda case: case["outcome"] == "correct" if case.get("expects_question") else None,
 }
 """Whether a case is right for a share; None if it does not count. Used only if it reproduces the share of the report."""

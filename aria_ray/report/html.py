@@ -14,7 +14,7 @@ from aria_ray.metrics import is_lower_better
 from aria_ray.records import Metric, Report
 from aria_ray.report import plots, serving_plots
 from aria_ray.report.evidence import STAGES, Evidence, Facts
-from aria_ray.results import SHARES, Estimate, Gains, LoadSummary, Quality, Speed
+from aria_ray.results import SHARES, Estimate, Gains, LoadSummary, Quality, Speed, YourRequests
 
 MAX_CASES = 30
 MAX_CHARACTERS = 1000
@@ -111,6 +111,7 @@ def render_html(report: Report, evidence: Evidence) -> str:
         judged=_judged(report),
         others=[metric for metric in report.metrics if metric.target is None],
         pictures=[_picture(plot, evidence) for plot in PLOTS],
+        requests=_request_rows(evidence.validation.your_requests) if report.your_requests else [],
         shares=_share_rows(evidence),
         bfcl=_pairs(evidence.validation.bfcl, evidence.validation.bfcl_base),
         outcomes=_outcomes(evidence),
@@ -203,6 +204,23 @@ def _share_rows(evidence: Evidence) -> list[dict[str, Any]]:
     return whole + [row | {"group": "tools never seen in training"} for row in unseen]
 
 
+def _request_rows(requests: YourRequests | None) -> list[dict[str, Any]]:
+    """Rows of the table of requests in people's words: this model, the base model and the controls."""
+    if requests is None:
+        return []
+    rows = [
+        ("this model", requests.ours, None),
+        ("keyword baseline", requests.keywords, requests.over_keywords),
+        ("always declining", requests.declining, requests.over_declining),
+    ]
+    if requests.base:
+        rows.append(("base model", requests.base, requests.over_base))
+    return [
+        {"name": name, "shares": [each.accuracy, each.calls, each.refusals, each.tool_selection, over]}
+        for name, each, over in rows
+    ]
+
+
 def _shares(quality: Quality) -> dict[str, Estimate]:
     """The shares of all cases that were measured, by name."""
     return {name: share for name in SHARES if (share := getattr(quality, name)) is not None}
@@ -221,7 +239,10 @@ def _pairs(
 def _outcomes(evidence: Evidence) -> list[tuple[str, Mapping[str, int]]]:
     """Number of cases by how they ended, for each model that was asked."""
     result = evidence.validation
+    requests = result.your_requests
     titles = {
+        "your requests": requests.ours if requests else None,
+        "your requests, base model": requests.base if requests else None,
         "this model": result.quality,
         "base model": result.quality_base,
         "this model, unseen tools": result.quality_unseen,

@@ -111,11 +111,16 @@ def waits(evidence: Evidence) -> str | None:
 
 def accuracy(evidence: Evidence) -> str | None:
     """Share of held-out cases right, ours against the base model, with 95 % intervals: over all, and by kind of case."""
-    result = evidence.validation
-    if result.quality is None or result.quality.accuracy is None:
+    result, none = evidence.validation, Quality(outcomes={})
+    ours, base, unseen = result.quality or none, result.quality_base or none, result.quality_unseen
+    rows: list[tuple[str, list[Estimate | None]]] = []
+    if result.your_requests:
+        theirs = result.your_requests.base
+        rows.append(("your requests", [result.your_requests.ours.accuracy, theirs.accuracy if theirs else None]))
+    if ours.accuracy:
+        rows.append(("all", [ours.accuracy, base.accuracy]))
+    if not rows:
         return None
-    ours, base, unseen = result.quality, result.quality_base or Quality(outcomes={}), result.quality_unseen
-    rows: list[tuple[str, list[Estimate | None]]] = [("all", [ours.accuracy, base.accuracy])]
     if unseen and unseen.accuracy:
         rows.append(("unseen tools", [unseen.accuracy, None]))
     for title, shares, of_base in (
@@ -138,9 +143,13 @@ def accuracy(evidence: Evidence) -> str | None:
         panel.set_xlim(-0.02, 1.02)
         panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
         figure.legend(loc="outside upper right", ncols=2)
-        told = f"{result.quality.accuracy.value:.0%}"
-        told += f", base model {base.accuracy.value:.0%}" if base.accuracy else ""
-        return to_svg(figure, "accuracy", f"Share of held-out cases right: {told}.")
+        names = ("this model", "base model")
+        told = ", ".join(
+            f"{name} {share.value:.0%}"
+            for name, share in zip(names, rows[0][1], strict=True)
+            if share and share.value is not None
+        )
+        return to_svg(figure, "accuracy", f"Share of held-out cases right, {rows[0][0]}: {told}.")
 
 
 def _draw_shares(panel: Axes, shares: Mapping[int, Estimate], offset: float, style: Mapping[str, Any]) -> None:

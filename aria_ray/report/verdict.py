@@ -6,13 +6,20 @@ Which figures decide what is in `metrics`; here are the weights and the rules.
 from collections.abc import Mapping, Sequence
 
 from aria_ray.measured import Measured
-from aria_ray.metrics import CriterionName, Figure, deciding, is_lower_better
+from aria_ray.metrics import FIGURES, CriterionName, Figure, deciding, is_lower_better
 from aria_ray.records import Criterion, Metric, Status, Verdict
 
 WEIGHTS: Mapping[CriterionName, float] = {"inference": 30, "training": 25, "memory": 20, "hardware": 15, "stability": 10}
 """Percent of readiness that each criterion brings when all its figures with a target are met."""
-CONDITIONS = deciding("condition")
-"""Figures without which no other merit makes a model ready."""
+CONDITIONS: Mapping[str, str | None] = {
+    figure.name: next((other.name for other in FIGURES if other.instead_of == figure.name), None)
+    for figure in FIGURES
+    if figure.criterion == "condition" and figure.instead_of is None
+}
+"""Figures without which no other merit makes a model ready, each with the one that decides in its place where it was measured.
+
+That one is of requests in people's words: how a model does on conversations of our own making says less.
+"""
 MIN_CASES = 10
 """Fewer cases than these decide nothing."""
 TIERS: tuple[tuple[float, Verdict], ...] = ((95, "production ready"), (85, "conditional"), (70, "needs work"))
@@ -62,7 +69,9 @@ def readiness_percent(standing: Sequence[Criterion]) -> float:
 def conditions(metrics: Sequence[Metric]) -> dict[str, Status]:
     """How the conditions stand; one that has no figure or no target is unmeasured."""
     statuses: Mapping[str, Status | None] = {metric.name: metric.status for metric in metrics}
-    return {name: statuses.get(name) or "unmeasured" for name in CONDITIONS}
+    measured = {metric.name for metric in metrics if metric.value is not None}
+    names = [instead if instead in measured else name for name, instead in CONDITIONS.items()]
+    return {name: statuses.get(name) or "unmeasured" for name in names}
 
 
 def verdict(conditions: Mapping[str, Status], percent: float) -> Verdict:

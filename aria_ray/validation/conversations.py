@@ -8,9 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from aria_ray.grammar import MARKERS, Call, ToolDefinition, is_thought, message_calls
-from aria_ray.tools import execute_listed, schema_problem
+from aria_ray.grammar import MARKERS, Call, ToolDefinition, answer_message, is_thought, message_calls, tool_call_message
+from aria_ray.tools import execute_listed
 from aria_ray.validation.client import Client, RequestFailure
+from aria_ray.validation.references import (
+    calls_in_words,
+    expected_rounds,
+    is_compliant,
+    is_request,
+    is_valid,
+    missing_value,
+    same_rounds,
+)
 
 Outcome = Literal["correct", "wrong", "malformed", "request_failed", "check_failed"]
 """Result of a conversation. The last two are no answers, because the service or the check failed; they are counted apart."""
@@ -70,30 +79,39 @@ async def run_cases(
     on_case: Callable[[CaseResult], None],
     *,
     strict: bool,
+    max_tokens: int | None = MAX_TOKENS,
 ) -> list[CaseResult]:
     """Run every case, `concurrency` at a time; results are in the order of `cases`, and `on_case` gets each as it arrives.
 
-    Decoding is greedy, so the same weights give the same answers. `strict` is that of `run_case`.
+    Decoding is greedy, so the same weights give the same answers. `strict` and `max_tokens` are those of `run_case`.
     """
     free = asyncio.Semaphore(concurrency)
 
     async def one(case: Mapping[str, Any]) -> CaseResult:
         async with free:
-            result = await run_case(client, case, strict=strict)
+            result = await run_case(client, case, strict=strict, max_tokens=max_tokens)
         on_case(result)
         return result
 
     return list(await asyncio.gather(*(one(case) for case in cases)))
 
 
-async def run_case(client: Client, case: Mapping[str, Any], *, strict: bool) -> CaseResult:
+async def run_case(client: Client, case: Mapping[str, Any], *, strict: bool, max_tokens: int | None = MAX_TOKENS) -> CaseResult:
     """Send one row's question, execute the calls of each reply, and score the whole conversation.
 
     `strict` sets OpenAI's `strict` on every tool: vLLM then decodes only calls that fit the schema of a listed tool.
+    `max_tokens` is the limit of one assistant turn, None for the endpoint's own. For a request in people's words, whose call
+    may be long, the characters of the reference's calls are added.
     """
-    conversation = _Conversation([message for message in case["messages"] if message["role"] in ("system", "user")])
+    conversation = _Conversation(_asked(case))
+    options: dict[str, Any] = {
+        "tools": [_strict(tool) for tool in case["tools"]] if strict else case["tools"],
+        "temperature": 0,
+    }
+    if max_tokens is not None:
+        options["max_tokens"] = max_tokens + (len(calls_in_words(expected_rounds(case))) if is_request(case) else 0)
     try:
-        await _converse(client, case, conversation, [_strict(tool) for tool in case["tools"]] if strict else case["tools"])
+        await _converse(client, case, conversation, options)
         return _result(case, conversation)
     except Exception as error:  # a crash of our check must not count against the model, nor end the other cases
         logger.warning("the check of case %s crashed", case["id"], exc_info=error)
@@ -105,12 +123,20 @@ async def run_case(client: Client, case: Mapping[str, Any], *, strict: bool) -> 
         return _result(case, conversation)
 
 
+def judge_calls(case: Mapping[str, Any], calls: Sequence[Call], answer: str) -> CaseResult:
+    """Score of an assistant that makes these calls and no others; where there are none, it says `answer`."""
+    said = tool_call_message("", calls) if calls else answer_message("", answer)
+    conversation = _Conversation([*_asked(case), said], rounds=[calls] if calls else [], num_turns=1, ended=True)
+    conversation.outcome, conversation.detail = _judge(case, conversation.rounds, answer)
+    return _result(case, conversation)
+
+
 @dataclass
 class _Conversation:
     """State of a conversation, and its outcome so far."""
 
     messages: list[dict[str, Any]]
-    rounds: list[tuple[Call, ...]] = field(default_factory=list)
+    rounds: list[Sequence[Call]] = field(default_factory=list)
     num_turns: int = 0
     num_thoughts: int = 0
     num_unreadable: int = 0
@@ -121,12 +147,14 @@ class _Conversation:
     detail: str = "still calling tools"
 
 
-async def _converse(
-    client: Client, case: Mapping[str, Any], conversation: _Conversation, tools: Sequence[ToolDefinition]
-) -> None:
+def _asked(case: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [message for message in case["messages"] if message["role"] in ("system", "user")]
+
+
+async def _converse(client: Client, case: Mapping[str, Any], conversation: _Conversation, options: Mapping[str, Any]) -> None:
     for _ in range(MAX_ROUNDS):
         sent = [_without_thought(message) for message in conversation.messages]
-        reply = await client.chat(sent, tools=tools, max_tokens=MAX_TOKENS, temperature=0)
+        reply = await client.chat(sent, **options)
         if isinstance(reply, RequestFailure):
             conversation.outcome, conversation.detail = "request_failed", reply.reason
             return
@@ -152,7 +180,7 @@ async def _converse(
             conversation.ended = True
             conversation.outcome, conversation.detail = _judge(case, conversation.rounds, content)
             if reply.finish_reason == "length" and conversation.outcome != "correct":
-                conversation.detail = f"cut off at {MAX_TOKENS} tokens; {conversation.detail}"
+                conversation.detail = f"cut off at {options.get('max_tokens', 'most')} tokens; {conversation.detail}"
             return
         conversation.rounds.append(calls)
         conversation.messages += _tool_messages(case, message, calls)
@@ -169,38 +197,13 @@ def _leak(content: str) -> str | None:
 
 def _judge(case: Mapping[str, Any], rounds: Sequence[Sequence[Call]], answer: str) -> tuple[Outcome, str]:
     if not same_rounds(rounds, expected_rounds(case)):
-        return "wrong", f"calls differ from the reference: {_calls_in_words(expected_rounds(case))}"
+        return "wrong", f"calls differ from the reference: {calls_in_words(expected_rounds(case))}"
+    if is_request(case):
+        return ("correct", "") if rounds or answer.strip() else ("wrong", "empty answer")
     missing = [text for text in case["answer_contains"] if text.casefold() not in answer.casefold()]
     if missing or not answer.strip():
         return "wrong", f"answer lacks {missing}" if missing else "empty answer"
     return "correct", ""
-
-
-def expected_rounds(case: Mapping[str, Any]) -> list[tuple[Call, ...]]:
-    """Calls of the reference, one tuple per assistant turn that makes any."""
-    rounds = [message_calls(message) for message in case["messages"] if message["role"] == "assistant"]
-    return [calls for calls in rounds if calls]
-
-
-def is_compliant(case: Mapping[str, Any], rounds: Sequence[Sequence[Call]]) -> bool:
-    """Whether tools are called exactly when the reference calls any, each one listed and with valid arguments."""
-    if bool(rounds) != bool(expected_rounds(case)):
-        return False
-    return all(is_valid(case, call) for calls in rounds for call in calls)
-
-
-def is_valid(case: Mapping[str, Any], call: Call) -> bool:
-    """Whether a call names a listed tool and its arguments fit the tool's schema."""
-    tools = {tool["function"]["name"]: tool for tool in case["tools"]}
-    return call.name in tools and schema_problem(tools[call.name], call.arguments) is None
-
-
-def same_rounds(ours: Sequence[Sequence[Call]], theirs: Sequence[Sequence[Call]]) -> bool:
-    """Whether two sequences of rounds make the same calls.
-
-    The order within a round does not count, nor the case of text, blanks around it, or whether a whole number is a float.
-    """
-    return [_canonical(calls) for calls in ours] == [_canonical(calls) for calls in theirs]
 
 
 def as_json(result: CaseResult) -> str:
@@ -222,7 +225,7 @@ def _result(case: Mapping[str, Any], conversation: _Conversation) -> CaseResult:
         outcome=conversation.outcome,
         compliant=compliant if answered else None,
         expects_call=bool(expected),
-        expects_question=_reference_thought(case).endswith(" is missing"),
+        expects_question=missing_value(case) is not None,
         made_call=bool(calls) or conversation.num_unreadable > 0,
         right_tools=right_tools if expected and answered else None,
         right_arguments=right_arguments if expected and answered and right_tools else None,
@@ -235,19 +238,8 @@ def _result(case: Mapping[str, Any], conversation: _Conversation) -> CaseResult:
     )
 
 
-def _reference_thought(case: Mapping[str, Any]) -> str:
-    """Thought of the reference's last turn; empty where it has none."""
-    thoughts = [message.get("reasoning_content") for message in case["messages"] if message["role"] == "assistant"]
-    return (thoughts[-1] if thoughts else None) or ""
-
-
 def _tool_names(rounds: Sequence[Sequence[Call]]) -> list[list[str]]:
     return [sorted(call.name for call in calls) for calls in rounds]
-
-
-def _calls_in_words(rounds: Sequence[Sequence[Call]]) -> str:
-    calls = [f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})" for calls in rounds for call in calls]
-    return ", ".join(calls) or "no call"
 
 
 def _transcript_message(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,17 +270,3 @@ def _tool_messages(case: Mapping[str, Any], message: Mapping[str, Any], calls: S
         }
         for item, call in zip(message["tool_calls"], calls, strict=True)
     ]
-
-
-def _canonical(calls: Sequence[Call]) -> list[str]:
-    return sorted(json.dumps([call.name, _normalised(call.arguments)], sort_keys=True) for call in calls)
-
-
-def _normalised(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _normalised(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_normalised(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value.strip().casefold() if isinstance(value, str) else value

@@ -16,23 +16,40 @@ from aria_ray.records import Endpoint
 from aria_ray.results import Estimate, Gains, Quality
 from aria_ray.validation.bfcl import questions as bfcl
 from aria_ray.validation.client import RETRY_S, connect
-from aria_ray.validation.conversations import NO_ANSWER, CaseResult, as_json, choose_cases, run_cases
+from aria_ray.validation.conversations import MAX_TOKENS, NO_ANSWER, CaseResult, as_json, choose_cases, run_cases
+from aria_ray.validation.references import is_request
 
 
 def read_cases(dataset: Path, split: str, num_cases: int) -> list[Mapping[str, Any]]:
-    """The cases of a split of the dataset's JSON lines, the same ones for every model.
+    """The cases of a split of the dataset's JSON lines, the same ones for every model; those of `read_requests` are others.
 
     A conversation with several requests is no case: what the second one is about depends on how the first was served.
     """
-    with dataset.open(encoding="utf-8") as lines:
-        rows = [row for row in map(json.loads, lines) if row["split"] == split]
+    rows = [row for row in _rows(dataset, split) if not is_request(row)]
     return choose_cases([row for row in rows if sum(turn["role"] == "user" for turn in row["messages"]) == 1], num_cases)
 
 
+def read_requests(dataset: Path) -> list[Mapping[str, Any]]:
+    """The test rows of the dataset's JSON lines that are requests in people's words, all of them."""
+    return [row for row in _rows(dataset, "test") if is_request(row)]
+
+
+def _rows(dataset: Path, split: str) -> list[Mapping[str, Any]]:
+    with dataset.open(encoding="utf-8") as lines:
+        return [row for row in map(json.loads, lines) if row["split"] == split]
+
+
 def answer_cases(
-    config: ValidationConfig, endpoint: Endpoint, cases: Sequence[Mapping[str, Any]], out: Path, on_progress: OnProgress
+    config: ValidationConfig,
+    endpoint: Endpoint,
+    cases: Sequence[Mapping[str, Any]],
+    out: Path,
+    on_progress: OnProgress,
+    max_tokens: int | None = MAX_TOKENS,
 ) -> list[CaseResult]:
     """Run held-out conversations against an endpoint; every transcript goes to `out` (JSON lines).
+
+    `max_tokens` limits one assistant turn (`conversations.run_case`).
 
     Raises:
         ServingError: no request was answered.
@@ -45,13 +62,20 @@ def answer_cases(
 
     async def ask() -> list[CaseResult]:
         async with connect(endpoint, config.request_timeout_s, config.concurrency, RETRY_S) as client:
-            return await run_cases(client, cases, config.concurrency, on_case, strict=config.strict_tools)
+            return await run_cases(
+                client, cases, config.concurrency, on_case, strict=config.strict_tools, max_tokens=max_tokens
+            )
 
     results = asyncio.run(ask())
-    write_text(out, "".join(as_json(result) + "\n" for result in results))
+    write_answers(results, out)
     if all(result.outcome == "request_failed" for result in results):
         raise ServingError(f"every request to {endpoint.base_url} failed: {results[0].detail}", f"see the transcripts in {out}")
     return results
+
+
+def write_answers(results: Sequence[CaseResult], out: Path) -> None:
+    """Write results with their transcripts as JSON lines."""
+    write_text(out, "".join(as_json(result) + "\n" for result in results))
 
 
 def answer_bfcl(config: ValidationConfig, endpoint: Endpoint, out: Path, on_progress: OnProgress) -> dict[str, Estimate]:

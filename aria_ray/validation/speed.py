@@ -14,10 +14,11 @@ from aria_ray.records import Endpoint
 from aria_ray.results import LoadSummary, Speed, Stability
 from aria_ray.telemetry.sampler import Sampling
 from aria_ray.validation.client import RequestFailure, StreamTiming
-from aria_ray.validation.conversations import MAX_TOKENS, expected_rounds
+from aria_ray.validation.conversations import MAX_TOKENS
 from aria_ray.validation.load.generator import Load, LoadResult, measure_load, prompts
 from aria_ray.validation.load.latency import summarise
 from aria_ray.validation.load.stability import NUM_WINDOWS, summarise_stability, sustained_load
+from aria_ray.validation.references import expected_rounds
 
 MIN_REQUESTS = 6
 """Least requests of any load: the median of fewer has no interval."""

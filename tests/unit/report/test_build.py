@@ -245,7 +245,7 @@ def test_the_files_say_the_same(report, tmp_path):
     text = (tmp_path / "system_report.txt").read_text()
     assert text == render_text(report)
     assert "NOT READY" in text
-    assert json.loads((tmp_path / "report.json").read_text())["schema_version"] == 2
+    assert json.loads((tmp_path / "report.json").read_text())["schema_version"] == 3
     for metric in report.metrics:
         assert metric.name in text
     page = (tmp_path / "report.html").read_text()

@@ -222,8 +222,8 @@ def test_the_table_has_a_line_for_each_metric_of_either(runs):
         (None, "must be a report"),
         ("{", "must be JSON"),
         ("[]", "schema_version None"),
-        ('{"schema_version": 1}', "schema_version 1, only 2 can be compared"),
-        ('{"schema_version": 2}', "is no report (verdict: Field required)"),
+        ('{"schema_version": 1}', "schema_version 1, only 3 can be compared"),
+        ('{"schema_version": 3}', "is no report (verdict: Field required)"),
     ],
 )
 def test_bad_input_is_one_line_with_the_way_out(runs, tmp_path, text, rule):

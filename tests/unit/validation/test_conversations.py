@@ -10,8 +10,9 @@ import pytest
 from aria_ray.grammar import Call, answer_message, thought_for_calls, thought_without_call, tool_call_message
 from aria_ray.tools import TOOLS, tool_definition
 from aria_ray.validation.client import Client
-from aria_ray.validation.conversations import run_case, same_rounds
+from aria_ray.validation.conversations import run_case
 from aria_ray.validation.quality import compare_models, summarise
+from aria_ray.validation.references import same_rounds
 
 DEFINITION = tool_definition(TOOLS["multiply"])
 PARAMETERS = list(DEFINITION["function"]["parameters"]["properties"])

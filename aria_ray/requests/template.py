@@ -20,6 +20,11 @@ _PREPOSITION = re.compile(
     r"(?:\s+(?:the|my|our|a|an))?\s*$",
     re.I,
 )
+_NOUN = re.compile(
+    r" (?!(?:in|on|at|for|to|from|with|by|about|until|till|into|near|of|as|and|or|up|down|off|please|now|today|tomorrow|is|are|be|a|an|"
+    r"the)\b)[a-z]+(?=[ ,.?!]|$)"
+)
+"""A noun after a value: `door` in `the front door`."""
 _UNIT = re.compile(
     r"^\s*(?:%|percent|degrees?|minutes?|mins?|hours?|seconds?|days?|weeks?|months?|years?|people|persons?|guests?|euros?|dollars?|"
     r"pounds?|kg|kilos?|grams?|km|miles?|times)\b",
@@ -102,6 +107,14 @@ class RequestTemplate:
             if self.slots[slot].words(other) is not None:
                 return self._with([*filled.values[:slot], other, *filled.values[slot + 1 :]])
         return None
+
+    def phrase(self, filled: Filled, slot: int) -> str:
+        """The words of a slot as they stand alone: with the article and the unit that they have in the request."""
+        before, after = self.example.request[: self.slots[slot].start], self.example.request[self.slots[slot].end :]
+        article = re.search(r"\b(the|my|our) $", before, re.I)
+        noun = _NOUN.match(after) if article else None
+        unit = _UNIT.match(after) or noun
+        return f"{article[0].lower() if article else ''}{filled.written[slot]}{unit[0] if unit else ''}"
 
     def _drawn(self, index: int, slot: Slot, before: Sequence[Any], rng: random.Random) -> Any:
         """A value that can be written, and that no slot before has where the example's values differ."""

@@ -156,10 +156,16 @@ class RequestRows:
         question = rng.choice(wordings().asking).replace("{value}", words)
         talk.answer(question, topic(filled.calls[place].name), f"{words} is missing")
         if rng.random() < 0.7:  # mostly the person answers
-            talk.ask(varied(filled.written[slot], filled.written, rng))
+            talk.ask(varied(source.template.phrase(filled, slot), filled.written, rng))
             talk.call(filled.calls)
             talk.answer_from_results(rng.choice(wordings().confirming))
         return talk
+
+    def _can_change(self, source: Source, slot: int) -> bool:
+        """Whether a slot can be said again alone: it has other values, and is not an entry of a list or an opposite word."""
+        each = source.template.slots[slot]
+        in_list = any(isinstance(key, int) for _, path in each.places for key in path)
+        return len(each.values) > 1 and not in_list and each.opposites is None
 
     def _is_required(self, source: Source, slot: int) -> bool:
         """Whether a slot is one required argument of one call, and not a part of one."""
@@ -188,7 +194,7 @@ class RequestRows:
     def _follow_up(self, source: Source, kind: str, rng: random.Random) -> Talk | None:
         """A second request with another value in one slot: asked in addition, or in place of the first."""
         first = source.template.filled(rng)
-        slots = [index for index, slot in enumerate(source.template.slots) if len(slot.values) > 1]
+        slots = [index for index in range(len(source.template.slots)) if self._can_change(source, index)]
         if not slots:
             return None
         slot = rng.choice(slots)
@@ -200,7 +206,7 @@ class RequestRows:
         talk.call(first.calls)
         talk.answer_from_results(rng.choice(wordings().confirming))
         ways = wordings().corrections if kind == "correction" else wordings().follow_ups
-        talk.ask(varied(rng.choice(ways).replace("{value}", second.written[slot]), second.written, rng))
+        talk.ask(varied(rng.choice(ways).replace("{value}", source.template.phrase(second, slot)), second.written, rng))
         talk.call(second.calls)
         talk.answer_from_results(rng.choice(wordings().confirming))
         return talk

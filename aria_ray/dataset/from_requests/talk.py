@@ -55,13 +55,14 @@ class Talk:
     def answer_from_results(self, wording: str) -> None:
         """The assistant says what came back; `wording` has `{result}` for it, and is not used where a call failed."""
         failed = [text for text in self._results if text.startswith(ERROR_PREFIX)]
-        topic = _topic_of(self.messages)
+        asked = _topic_of(self.messages)
         if failed:
             text = f"That did not work: {failed[0].removeprefix(ERROR_PREFIX)}"
-            self.answer(text, topic, FAILED)
+            self.answer(text, asked, FAILED)
             return
-        said = "; ".join(dict.fromkeys(spoken_result(text) for text in self._results))
-        self.answer(_sentence(wording.replace("{result}", said.rstrip("."))), topic, READY)
+        first, *others = dict.fromkeys(spoken_result(text) for text in self._results)
+        said = [_sentence(wording.replace("{result}", first.rstrip("."))), *(_sentence(text) for text in others)]
+        self.answer(" ".join(said), asked, READY)
 
     def answer(self, text: str, topic: str, reason: str) -> None:
         """The assistant answers without a call."""

@@ -31,7 +31,7 @@ class DatasetResult(Record):
     """Rows of `final_dataset.jsonl`, those of the user's files among them."""
     num_templates: int
     """Base templates that the rows were made from."""
-    near_duplicate_share: float
+    near_duplicate_share: float | None
     """Share of the sampled rows that are near-duplicates of another (MinHash)."""
 
 

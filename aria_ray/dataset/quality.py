@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 from datasketch import MinHash, MinHashLSH
 
-from aria_ray.dataset.rows import USER_PREFIX, Row
+from aria_ray.dataset.rows import OWN_PREFIXES, USER_PREFIX, Row
 from aria_ray.dataset.sampling import CATEGORY_SHARES, SCENARIO_SHARES
 from aria_ray.dataset.templates import stable_fraction
 from aria_ray.errors import DataError
@@ -79,6 +79,8 @@ class Quality:
     problems: dict[str, list[str]] = field(default_factory=dict)
     """Problems of rows by row id; rows without problems are left out."""
     num_rows: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    """Rows by what they are made from."""
     counts: dict[str, Counter[str]] = field(default_factory=lambda: {column: Counter() for column in COUNTED_COLUMNS})
     families: dict[str, set[str]] = field(default_factory=dict)
     templates: set[str] = field(default_factory=set)
@@ -98,14 +100,18 @@ class Quality:
         row_id, family = facts["id"], facts["columns"]["template_family"]
         if facts["problems"]:
             self.problems[row_id] = facts["problems"]
-        if not facts["columns"]["template_id"].startswith(USER_PREFIX):  # only templates have target shares
+        self.sources[_source(facts["columns"]["template_id"])] += 1
+        # Only templates have target shares, and are judged by their texts: what a user brings is as it is, and rows of one
+        # request differ in their values alone.
+        is_ours = not facts["columns"]["template_id"].startswith(OWN_PREFIXES)
+        if is_ours:
             for column, counter in self.counts.items():
                 counter[str(facts["columns"][column])] += 1
         self.families.setdefault(facts["columns"]["split"], set()).add(family)
         self.templates.add(facts["columns"]["template_id"])
         self.tool_lists.add(facts["tool_list"])
         self.tools_called.update(facts["called"])
-        if stable_fraction(f"sample:{family}") < self.sampled_share:
+        if is_ours and stable_fraction(f"sample:{family}") < self.sampled_share:
             self._add_text(row_id, facts)
 
     def _add_text(self, row_id: str, facts: Facts) -> None:
@@ -129,9 +135,10 @@ class Quality:
         """
         figures = self.figures()
         _gate_rows(self.problems)
-        _gate_duplicates(figures, self.near_duplicates)
-        _gate_shares(figures)
-        _gate_diversity(figures)
+        if self.hashes:  # there are rows of templates
+            _gate_duplicates(figures, self.near_duplicates)
+            _gate_shares(figures)
+            _gate_diversity(figures)
         return figures
 
     def figures(self) -> dict[str, Any]:
@@ -140,15 +147,16 @@ class Quality:
         return {
             "rows_with_problems": len(self.problems),
             "num_rows": self.num_rows,
+            "rows_by_source": dict(sorted(self.sources.items())),
             "num_templates": len(self.templates),
             "num_families": {split: len(names) for split, names in sorted(self.families.items())},
             "num_intents_trained": len(
-                {family.rsplit("/", 1)[0] for family in self.families.get("train", ()) if not family.startswith(USER_PREFIX)}
+                {family.rsplit("/", 1)[0] for family in self.families.get("train", ()) if not family.startswith(OWN_PREFIXES)}
             ),
             "num_tool_lists": len(self.tool_lists),
             "num_tools_called": len(self.tools_called),
             "num_sampled_rows": sampled,
-            "near_duplicate_share": len(self.near_duplicates) / sampled if sampled else 0.0,
+            "near_duplicate_share": len(self.near_duplicates) / sampled if sampled else None,
             **{f"distinct_{size}": len(counter) / max(1, counter.total()) for size, counter in self.ngrams.items()},
             "self_similarity": _mean_similarity(list(self.hashes.values())),
             "tool_entropy_bits": _entropy_bits(self.tools_called),
@@ -157,6 +165,13 @@ class Quality:
             "shares": {column: _shares(counter) for column, counter in self.counts.items()},
             "tools_called": dict(sorted(self.tools_called.items())),
         }
+
+
+def _source(template_id: str) -> str:
+    """What a row is made from: `conversation`, `template`, or who worded its request."""
+    if template_id.startswith(USER_PREFIX):
+        return "conversation"
+    return template_id.split("/", 1)[0] if template_id.startswith(OWN_PREFIXES) else "template"
 
 
 def sampled_share(num_rows: int) -> float:

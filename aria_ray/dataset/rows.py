@@ -10,13 +10,14 @@ from aria_ray.dataset.scenarios import converse, difficulty
 from aria_ray.dataset.slots import draw_values
 from aria_ray.dataset.templates import Library
 from aria_ray.dataset.tool_lists import ToolLists
+from aria_ray.requests.example import REQUEST_PREFIX
 
 Row = dict[str, Any]
 
 USER_PREFIX = "own/"
 """Start of the template ids of the user's conversations. It is part of row ids, so the dataset's bytes depend on it."""
-REQUEST_PREFIX = "request/"
-"""Start of the ids of rows of example requests. Those of the split `test` are people's words, unchanged."""
+OWN_PREFIXES = (USER_PREFIX, REQUEST_PREFIX, "builtin/", "taught/", "composed/", "no_tool/")
+"""Starts of the template ids of rows that no template made: conversations, and example requests by who worded them."""
 
 
 class RowMaker:

@@ -12,6 +12,7 @@ and `values` (other values):
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from aria_ray.dataset.from_requests.wordings import NoTool, wordings
 from aria_ray.dataset.rows import Row
 from aria_ray.dataset.scenarios import NOT_NEEDED, UNAVAILABLE
 from aria_ray.dataset.templates import stable_fraction
+from aria_ray.requests.pools import split_words
 from aria_ray.requests.template import Filled, RequestTemplate
 
 MAX_DRAWS = 10
@@ -32,6 +34,10 @@ SHORT_LIST = (2, 5)
 """Fewest and most tools of a short list."""
 SHUFFLES = 3
 """Orders of the whole list, besides the given one: few, so that many rows share the start of their prompt."""
+MIN_LETTERS = 4
+"""Fewest letters of a word that says what a text is about."""
+COMMON_WORDS = {"what", "with", "that", "this", "when", "your", "from", "time", "have", "should", "where", "which", "give"}
+"""Long words that say nothing of the kind."""
 SHARES = {"absent": 0.12, "missing": 0.10, "two": 0.10, "follow_up": 0.10, "correction": 0.05}
 """Rows of each kind for each row of kind `values`, on average."""
 NO_TOOL_SHARE = 0.25
@@ -53,7 +59,10 @@ class RequestRows:
     def item_ids(self) -> list[str]:
         """What rows are made of, in order: sources, then messages that need no tool."""
         ids = [source.id for source in self.own.sources]
-        return ids + [f"no_tool/{number:04}" for number in range(len(wordings().no_tool))]
+        about = _words_of_tools(self.own)
+        # A message about what a tool is about is not one that needs no tool.
+        fitting = [number for number, each in enumerate(wordings().no_tool) if not about & _words(each.request)]
+        return ids + [f"no_tool/{number:04}" for number in fitting]
 
     def rows(self, item_id: str) -> list[Row]:
         """The rows of a source or of a message that needs no tool."""
@@ -288,6 +297,17 @@ class RequestRows:
 def _names(template: RequestTemplate) -> tuple[str, ...]:
     """The tools that an example calls, each once."""
     return tuple(dict.fromkeys(call.name for call in template.example.calls))
+
+
+def _words(text: str) -> set[str]:
+    """The words of a text that say what it is about: long ones, without an s at the end."""
+    return {word.removesuffix("s") for word in re.findall(r"[a-z]+", text.lower()) if len(word) >= MIN_LETTERS}
+
+
+def _words_of_tools(own: OwnRequests) -> set[str]:
+    functions = [tool.definition["function"] for tool in own.tools.values()]
+    texts = [f"{split_words(function['name'])} {function['description'].splitlines()[0]}" for function in functions]
+    return {word for text in texts for word in _words(text)} - COMMON_WORDS
 
 
 def _no_tool_split(message: NoTool) -> str:

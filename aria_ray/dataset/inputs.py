@@ -10,11 +10,12 @@ from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.loading import templates_digest
 from aria_ray.dataset.user_rows import path_and_share
 from aria_ray.errors import DataError
-from aria_ray.tools.sources import tool_files
+from aria_ray.tools.sources import live_definitions, tool_files
 
 
 def dataset_inputs(config: DatasetConfig, hold_out: bool = True) -> dict[str, Any]:
-    """The section without the number of workers, the package's texts, and the hashes of the user's files.
+    """The section without the number of workers, the package's texts, the hashes of the user's files, and what live
+    MCP servers list.
 
     `hold_out` is whether example requests are held out for the test.
 
@@ -31,6 +32,8 @@ def dataset_inputs(config: DatasetConfig, hold_out: bool = True) -> dict[str, An
         inputs["templates"] = templates_digest()
     if config.has_requests:
         inputs |= {"texts": texts_digest(), "hold_out": hold_out}
+    if live := live_definitions(config.tools):
+        inputs["live"] = live
     return inputs | ({"own": [file_hash(path) for path in paths]} if paths else {})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aria_ray import grammar
 from aria_ray.errors import ServingError
-from aria_ray.tools.execution import tool_definition
+from aria_ray.tools import tool_definition
 from aria_ray.tools.math import percent_of
 
 MAX_TOKENS = 192

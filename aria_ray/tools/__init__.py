@@ -7,9 +7,9 @@ from aria_ray.tools.execution import (
     argument_problem,
     execute,
     execute_listed,
-    tool_definition,
 )
 from aria_ray.tools.schema import schema_problem
+from aria_ray.tools.signatures import tool_definition
 from aria_ray.tools.simulated import Backend, canonical, reference_exists
 from aria_ray.tools.values import ToolError
 

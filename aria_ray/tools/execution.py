@@ -1,30 +1,25 @@
-"""The built-in tools, the OpenAI definitions of tools, and their execution.
+"""The built-in tools, and the execution of tools: built-in ones, the user's functions, and simulated ones.
 
 A failed call is a result, not an exception. No text is ever evaluated as code.
 """
 
 import asyncio
 import functools
-import importlib
-import importlib.util
 import inspect
 import json
-import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from datetime import date, time
-from decimal import Decimal
-from enum import Enum
-from pathlib import Path
-from types import ModuleType
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
-import docstring_parser
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import ValidationError
 
 from aria_ray.grammar import Call, ToolDefinition
 from aria_ray.tools import conversion, math, reasoning, text
+from aria_ray.tools.modules import find_function
+from aria_ray.tools.results import result_text
 from aria_ray.tools.schema import schema_problem
+from aria_ray.tools.signatures import argument_model, given_values
 from aria_ray.tools.simulated import Backend, simulate
 from aria_ray.tools.values import ToolError, plain
 
@@ -104,40 +99,6 @@ class ToolResult:
     text: str
 
 
-def tool_definition(function: Tool) -> ToolDefinition:
-    """The OpenAI function definition of a typed function.
-
-    The tool's description is the first line of the docstring. A parameter's description is that of its annotation
-    (`Annotated[int, Field(description=...)]`), else the one in the docstring, in Google, NumPy or Sphinx style.
-    """
-    schema = _argument_model(function).model_json_schema()
-    parameters = _without_titles(schema)
-    docstring = inspect.getdoc(function) or ""
-    described = _parameter_descriptions(docstring)
-    parameters["properties"] = {
-        name: described.get(name, {}) | _without_titles(field) for name, field in schema["properties"].items()
-    }
-    parameters.pop("description", None)
-    return {
-        "type": "function",
-        "function": {
-            "name": function.__name__,
-            "description": docstring.split("\n", 1)[0],
-            "parameters": parameters,
-        },
-    }
-
-
-def _parameter_descriptions(docstring: str) -> dict[str, dict[str, str]]:
-    """`{"description": ...}` by parameter, each on one line; the NumPy style names several as `low, high`."""
-    return {
-        name.strip(): {"description": " ".join(parameter.description.split())}
-        for parameter in docstring_parser.parse(docstring).params
-        if parameter.description
-        for name in parameter.arg_name.split(",")
-    }
-
-
 def argument_problem(name: str, arguments: Mapping[str, Any]) -> str | None:
     """First problem of a call's name and arguments, found without running the tool; None if there is none."""
     tool = _find_tool(name)
@@ -185,31 +146,13 @@ def _listed_names(tool_names: str) -> dict[str, Any]:
 
 @functools.cache
 def _find_tool(name: str) -> Tool | None:
-    """A built-in tool by its name, a user's function by `module:function`; None if there is none."""
-    if ":" not in name:
-        return TOOLS.get(name)
-    module, function = name.rsplit(":", 1)
-    tool: Tool | None = getattr(load_module(module), function, None)
-    return tool
+    """A built-in tool by its name, a user's function by its real name; None if there is none."""
+    return find_function(name) if is_users(name) else TOOLS.get(name)
 
 
-@functools.cache
-def load_module(source: str) -> ModuleType:
-    """The module of a dotted name, or of a file whose name ends in `.py`, whose folder is on the path while it is loaded."""
-    if not source.endswith(".py"):
-        return importlib.import_module(source)
-    path = Path(source).expanduser().resolve()
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up by name
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
+def is_users(name: str) -> bool:
+    """Whether a real name is that of a user's function, `MODULE:FUNCTION`."""
+    return ":" in name
 
 
 def _execute(name: str, arguments: Mapping[str, Any], listed_names: Mapping[str, str]) -> ToolResult:
@@ -219,79 +162,58 @@ def _execute(name: str, arguments: Mapping[str, Any], listed_names: Mapping[str,
     values, problem = _validated(tool, arguments, listed_names)
     if problem is not None:
         return ToolResult(False, f"{ERROR_PREFIX}{problem}")
+    if is_users(name):
+        return _run_users(tool, values)
     try:
-        return ToolResult(True, _result_text(_run(tool, values)))
-    except ToolError as error:
+        return ToolResult(True, plain(tool(**values)))
+    except ToolError as error:  # the only way in which built-in tools refuse; anything else is a bug of ours
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
-    except Exception as error:
-        if ":" not in name:  # built-in tools refuse by ToolError alone, so this is a bug of ours; a user's may raise anything
-            raise
-        return ToolResult(False, f"{ERROR_PREFIX}{error or type(error).__name__}")
 
 
-def _run(tool: Tool, values: Mapping[str, Any]) -> Any:
-    result = tool(**values)
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
+def _run_users(tool: Tool, values: Mapping[str, Any]) -> ToolResult:
+    try:
+        result = tool(**values)
+        return ToolResult(True, result_text(_awaited(result) if inspect.isawaitable(result) else result))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's code may raise anything
+        return ToolResult(False, f"{ERROR_PREFIX}{_reason(error)}")
 
 
-def _result_text(value: Any) -> str:
-    """A result as text: texts, numbers and lists of them by `plain`; other values, which only user's tools return, as JSON."""
-    value = _as_json(value)
-    items = value if isinstance(value, list) else [value]
-    if all(isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in items):
-        return plain(value)
-    return "done" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+def _reason(error: BaseException) -> str:
+    """An error's own message; with its type where the message alone says nothing, as that of a KeyError."""
+    message = str(error).strip()
+    return (
+        message if message and not isinstance(error, (LookupError, SystemExit)) else f"{type(error).__name__} {message}".strip()
+    )
 
 
-def _as_json(value: Any) -> Any:
-    """A value with JSON's types alone: what user's tools return can be anything."""
-    if value is None or isinstance(value, (bool, str)) or type(value) in (int, float):
-        return value
-    if isinstance(value, Enum):
-        return _as_json(value.value)
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if is_dataclass(value) and not isinstance(value, type):
-        return _as_json(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _as_json(item) for key, item in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return sorted((_as_json(item) for item in value), key=str)
-    if isinstance(value, (list, tuple)):
-        return [_as_json(item) for item in value]
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, (date, time)):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    # numpy's numbers and arrays, and torch's, without importing either
-    return _as_json(value.tolist()) if hasattr(value, "tolist") else str(value)
+def _awaited(result: Any) -> Any:
+    async def wait() -> Any:
+        return await result
+
+    return asyncio.run_coroutine_threadsafe(wait(), _loop()).result()
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One loop for all calls, in a thread of its own: clients that a module keeps between calls belong to one loop."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="async tools", daemon=True).start()
+    return loop
 
 
 def _validated(tool: Tool, arguments: Mapping[str, Any], listed_names: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
     """Typed arguments by real name, and the first problem, which calls parameters by `listed_names` (listed by real name)."""
+    for name, value in arguments.items():
+        try:  # JSON can carry half of a surrogate pair, which no encoding can write
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return {}, f"{listed_names.get(name, name)}: text must be valid Unicode"
     try:
         # As JSON: a date or an Enum arrives as text. Strict: where the definition says number, the text "15" is wrong.
-        model = _argument_model(tool).model_validate_json(json.dumps(dict(arguments)))
+        model = argument_model(tool).model_validate_json(json.dumps(dict(arguments)), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        parameter, *rest = (str(part) for part in first["loc"])
-        place = ".".join([listed_names.get(parameter, parameter), *rest])
-        return {}, f"{place}: {first['msg'].removeprefix('Value error, ')}"
-    return {key: getattr(model, key) for key in type(model).model_fields}, None
-
-
-@functools.cache
-def _argument_model(function: Tool) -> type[BaseModel]:
-    hints = get_type_hints(function, include_extras=True)
-    parameters = inspect.signature(function).parameters
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in parameters.items()
-    }
-    return create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
-
-
-def _without_titles(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in schema.items() if key != "title"}
+        place = [str(part) for part in first["loc"]]
+        place[:1] = [listed_names.get(name, name) for name in place[:1]]
+        return {}, ": ".join([".".join(place), first["msg"].removeprefix("Value error, ")]).removeprefix(": ")
+    return given_values(tool, model), None

@@ -1,67 +1,112 @@
-"""Tools of a JSON file: OpenAI definitions, in either of OpenAI's shapes, Anthropic's, or a saved answer of an MCP server."""
+"""Tools of a JSON file: definitions as OpenAI, Anthropic, Gemini or Bedrock have them, or a saved answer of an MCP server."""
 
-import json
+import functools
+import logging
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError
-
 from aria_ray.errors import DataError
+from aria_ray.grammar import ToolDefinition
 from aria_ray.tools.json_schema import plain_schema
 from aria_ray.tools.sources import SIMULATED, SourcedTool
 
-SCHEMA_KEYS = ("parameters", "inputSchema", "input_schema")
-"""Where the shapes have the schema of the arguments: OpenAI, MCP, Anthropic."""
+LISTS = ("tools", "functions", "function_declarations", "functionDeclarations")
+"""Keys under which answers and requests list tools."""
+SCHEMAS = ("parameters", "inputSchema", "input_schema", "parametersJsonSchema")
+"""Keys of the schema of a tool's arguments: OpenAI's, MCP's, Anthropic's, Gemini's."""
+KEYWORDS = ("type", "properties", "required", "$ref", "allOf", "anyOf", "oneOf", "additionalProperties", "description", "title")
+MAX_NAMED = 10
+"""Most problems that one message names."""
+
+logger = logging.getLogger(__name__)
 
 
-def read_definitions(source: str, named: str) -> Iterator[SourcedTool]:
-    """The tools of a JSON file, which are simulated.
+def read_definitions(content: Any, named: str) -> Iterator[SourcedTool]:
+    """The tools of a JSON file's content, which are simulated.
 
     Raises:
-        DataError: the file cannot be read, or a definition is wrong; the message says which.
+        DataError: definitions are wrong; the message names each, with what is wrong.
     """
-    try:
-        content = json.loads(Path(source).expanduser().read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{named} cannot be read as JSON ({error})", "give a list of tool definitions") from None
+    found, problems = [], []
     for index, item in enumerate(_listed(content), start=1):
-        yield SourcedTool(*_parts(item, f"{named}: tool {index}"), SIMULATED)
+        try:
+            found.append(definition(item, named))
+        except ValueError as error:
+            problems.append(f"tool {index}{_name_of(item)}: {error}")
+    if problems:
+        more = f"; and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
+        raise DataError(f"{named}: {'; '.join(problems[:MAX_NAMED])}{more}", "correct it there, or choose others with `only`")
+    for each in found:
+        yield SourcedTool(each["function"]["name"], each, SIMULATED)
 
 
-def _listed(content: Any) -> list[Any]:
-    if isinstance(content, Mapping):
-        content = content.get("result", content)  # the envelope of a saved answer
-        content = content.get("tools", [content]) if isinstance(content, Mapping) else content
-    return content if isinstance(content, list) else [content]
-
-
-def _parts(item: Any, place: str) -> tuple[str, dict[str, Any]]:
-    function = item.get("function", item) if isinstance(item, Mapping) else None
-    if not isinstance(function, Mapping):
-        raise DataError(f"{place} is no tool definition: {str(item)[:60]}", 'write {"name": ..., "description": ...}')
-    name = function.get("name")
-    if not isinstance(name, str) or not name or any(sign.isspace() for sign in name):
-        raise DataError(f"{place}: name {name!r} must be a text without blanks", "give it one")
-    definition = {
-        "name": name,
-        "description": str(function.get("description") or name.replace("_", " ")),
-        "parameters": schema_of(function, f"{place} ({name})"),
-    }
-    return name, {"type": "function", "function": definition}
-
-
-def schema_of(function: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """The plain schema of a definition's arguments.
+def definition(item: Any, named: str) -> ToolDefinition:
+    """A definition of any of the known shapes as OpenAI's, its schema in plain form.
 
     Raises:
-        DataError: it is no JSON Schema of an object.
+        ValueError: it is no definition of a function, or its schema is wrong.
     """
-    schema: dict[str, Any] = next((function[key] for key in SCHEMA_KEYS if function.get(key)), {})
-    try:
-        Draft202012Validator.check_schema(schema)
-        return plain_schema(schema)
-    except SchemaError as error:
-        raise DataError(f"{place}: no JSON Schema: {error.message}", "correct it there") from None
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{place}: {error}", "correct it there") from None
+    function = _function(item)
+    name = function.get("name")
+    if not isinstance(name, str) or not name or any(sign.isspace() or sign in ";," for sign in name) or name == "none":
+        raise ValueError(f"name {name!r} must be a text without blanks, commas and semicolons, and not none")
+    schema: Any = next((function[key] for key in SCHEMAS if function.get(key) is not None), {})
+    if isinstance(schema, Mapping) and isinstance(schema.get("json"), Mapping):  # Bedrock
+        schema = schema["json"]
+    if isinstance(schema, Mapping) and schema and not set(schema) & set(KEYWORDS) and _is_bare(schema):
+        raise ValueError(f"parameters has no `properties`; put {', '.join(schema)} into it")
+    parameters = plain_schema(schema)
+    _tell_unknown(named, name, tuple(key for key in _required(schema) if key not in parameters["properties"]))
+    description = function.get("description") or function.get("title") or name.replace("_", " ").replace("-", " ")
+    return {"type": "function", "function": {"name": name, "description": str(description), "parameters": parameters}}
+
+
+def _listed(content: Any) -> Iterator[Any]:
+    """The definitions in what a file holds: a list, an answer or a request with a list in it, or one definition."""
+    if isinstance(content, Mapping):
+        inner = content.get("result")  # JSON-RPC's envelope
+        content = inner if isinstance(inner, Mapping | list) else content
+    if isinstance(content, Mapping):
+        lists = [content[key] for key in LISTS if isinstance(content.get(key), list)]
+        if lists:
+            content = lists[0]
+    for item in content if isinstance(content, list) else [content]:
+        nested = [item[key] for key in LISTS if isinstance(item, Mapping) and isinstance(item.get(key), list)]
+        yield from nested[0] if nested else [item]
+
+
+def _function(item: Any) -> Mapping[str, Any]:
+    if not isinstance(item, Mapping):
+        raise ValueError(f'{str(item)[:60]!r} is no definition; write {{"name": ..., "description": ..., "parameters": ...}}')
+    for key in ("function", "toolSpec"):
+        if isinstance(item.get(key), Mapping):
+            inner: Mapping[str, Any] = item[key]
+            return inner
+    kind = item.get("type")
+    if isinstance(kind, str) and kind not in ("function", "custom", "object") and not any(key in item for key in SCHEMAS):
+        raise ValueError(f"its type is {kind}, which is no function")
+    return item
+
+
+def _name_of(item: Any) -> str:
+    name = item.get("name", (item.get("function") or {})) if isinstance(item, Mapping) else None
+    name = name.get("name") if isinstance(name, Mapping) else name
+    return f" ({name})" if isinstance(name, str) and name else ""
+
+
+def _is_bare(schema: Mapping[str, Any]) -> bool:
+    return all(isinstance(field, Mapping) for field in schema.values())
+
+
+def _required(schema: Any) -> list[str]:
+    required = schema.get("required") if isinstance(schema, Mapping) else None
+    return required if isinstance(required, list) else []
+
+
+@functools.cache
+def _tell_unknown(named: str, name: str, unknown: tuple[str, ...]) -> None:
+    """Say once that a schema requires what it has no property for: nobody can give it, so it is left out."""
+    if unknown:
+        logger.warning(
+            "%s: %s requires %s, which is no property of it; it is not required here", named, name, ", ".join(unknown)
+        )

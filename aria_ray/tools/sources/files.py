@@ -1,0 +1,98 @@
+"""The files of the user's own that a module consists of: itself, and what it imports from outside the installed packages."""
+
+import ast
+import importlib.util
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from aria_ray.errors import DataError
+from aria_ray.tools.modules import import_root, source_path
+
+_INSTALLED = ("site-packages", "dist-packages")
+_STANDARD = tuple(Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib"))
+
+
+def module_files(source: str, named: str, way_out: str) -> list[Path]:
+    """The file of a module, and those of the user's own modules that it imports, at once or by way of others.
+
+    Raises:
+        DataError: there is no such module or file.
+    """
+    first = _module_file(source, named, way_out)
+    found, waiting = {first}, [first]
+    while waiting:
+        for path in _imported(waiting.pop()):
+            if path not in found:
+                found.add(path)
+                waiting.append(path)
+    return [first, *sorted(found - {first})]
+
+
+def _module_file(source: str, named: str, way_out: str) -> Path:
+    path = source_path(source)
+    if path is None:
+        try:
+            spec = importlib.util.find_spec(source)
+        except Exception as error:  # noqa: BLE001  # looking a module up imports the packages that it is in
+            raise DataError(f"{named} is no module ({error})", way_out) from None
+        path = Path(spec.origin).resolve() if spec is not None and spec.origin is not None else None
+    if path is None or not path.is_file():
+        raise DataError(f"{named} is no module", way_out)
+    return path
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    """The files of the user's own that one file imports, with the `__init__` files on the way."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8-sig"))
+    except (SyntaxError, UnicodeDecodeError):  # a compiled module
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files(_folder(alias.name, path), alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            parts = node.module.split(".") if node.module else []
+            base = path.parents[node.level - 1] if 0 < node.level <= len(path.parents) else None
+            folder = base if node.level else _folder(node.module or "", path)
+            for alias in node.names:
+                yield from _files(folder, [*parts, alias.name])
+
+
+def _folder(name: str, path: Path) -> Path | None:
+    """The folder in which the first part of a dotted name is found; None if it is an installed package or Python's own."""
+    top = name.split(".")[0]
+    root, _ = import_root(path)
+    if (root / f"{top}.py").is_file() or (root / top).is_dir():
+        return root
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    places = (
+        []
+        if spec is None
+        else [*([spec.origin] if spec.has_location and spec.origin else ()), *(spec.submodule_search_locations or ())]
+    )
+    if not places or top == "aria_ray":  # what this package does is in the version of the fingerprint
+        return None
+    found = Path(places[0]).resolve()
+    is_package = bool(spec and spec.submodule_search_locations)
+    folder = found.parent.parent if found.name == "__init__.py" else found.parent
+    is_users = not any(part in _INSTALLED for part in found.parts) and not any(found.is_relative_to(each) for each in _STANDARD)
+    return folder if is_users and (is_package or found.suffix == ".py") else None
+
+
+def _files(folder: Path | None, parts: list[str]) -> Iterator[Path]:
+    """The files that importing a dotted name from a folder reads."""
+    if folder is None:
+        return
+    for part in parts:
+        module = folder / f"{part}.py"
+        folder = folder / part
+        if (folder / "__init__.py").is_file():
+            yield (folder / "__init__.py").resolve()
+        elif module.is_file():
+            yield module.resolve()
+            return

@@ -28,6 +28,7 @@ from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from aria_ray.serving.guard import BODY, App, Guard, Limits, Refused, check_asked, error_body
+from aria_ray.serving.listed_tools import with_plain_tools
 from aria_ray.serving.shapes import Body, ChatBody
 
 RETRIES = 2
@@ -84,6 +85,7 @@ class Ingress:
         """POST /v1/chat/completions"""
         given = getattr(request.state, BODY)
         _validated(ChatBody, given)
+        given = with_plain_tools(given)
         body = _validated(ChatCompletionRequest, given)
         # Pydantic makes one-way iterators of what OpenAI's types call iterable, and those cannot be sent to a replica.
         body.messages = given["messages"]

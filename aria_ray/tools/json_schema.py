@@ -48,6 +48,18 @@ _TYPES = {
     "nonetype": "null",
 }
 """JSON's name of a type by other names that people write, in lower case."""
+_SHAPES: dict[str, tuple[type, ...]] = {
+    "properties": (Mapping,),
+    "enum": (list,),
+    "required": (list, bool),
+    "allOf": (list,),
+    "anyOf": (list,),
+    "oneOf": (list,),
+    "prefixItems": (list,),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), (int, float)),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), (int, float)),
+}
+"""What the values of keys have to be for this module to work with them. The rest is checked at the end."""
 _JSON_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _STRICTER: dict[str, Callable[[Any, Any], Any]] = {
     "minimum": max,
@@ -78,6 +90,7 @@ def plain_schema(schema: Mapping[str, Any] | None, document: Mapping[str, Any] |
         raise ValueError(f"parameters must be of type object, not {plain['type']}")
     plain["type"] = "object"
     plain.setdefault("properties", {})
+    plain = _tidy(plain)
     try:
         Draft202012Validator.check_schema(plain)
     except SchemaError as error:
@@ -100,6 +113,7 @@ class _Plain:
             raise ValueError(f"no JSON Schema: {schema!r}")
         if depth > MAX_DEPTH:
             return {"type": "object"}
+        _check_shapes(schema)
         if isinstance(schema.get("$ref"), str):
             return self._referred(schema, inside, depth)
         plain = _modern({key: value for key, value in schema.items() if key not in _PARTS})
@@ -123,8 +137,6 @@ class _Plain:
         return merged(named, self.schema(rest, inside, depth)) if rest else named
 
     def properties(self, plain: Schema, fields: Any, inside: tuple[str, ...], depth: int) -> None:
-        if not isinstance(fields, Mapping):
-            raise ValueError(f"properties must be an object, not {fields!r}")
         plain["properties"] = {str(key): self.schema(field, inside, depth) for key, field in fields.items()}
 
     def items(self, plain: Schema, items: Any, inside: tuple[str, ...], depth: int) -> None:
@@ -185,6 +197,14 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Schema:
         else:
             both[key] = value
     return both
+
+
+def _check_shapes(schema: Mapping[str, Any]) -> None:
+    for key, kinds in _SHAPES.items():
+        if key in schema and not isinstance(schema[key], kinds):
+            raise ValueError(f"no JSON Schema: {key} {schema[key]!r} must be {' or '.join(kind.__name__ for kind in kinds)}")
+    if isinstance(schema.get("required"), list) and not all(isinstance(key, str) for key in schema["required"]):
+        raise ValueError(f"no JSON Schema: required {schema['required']!r} must be names")
 
 
 def _modern(schema: Schema) -> Schema:

@@ -1,11 +1,12 @@
 """Tools of a live MCP server, which is asked for its list and never for a call."""
 
 import functools
+import logging
 import os
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -37,17 +38,16 @@ def read_server(source: str, named: str) -> Iterator[SourcedTool]:
 
 @functools.cache
 def _listed(source: str, named: str) -> tuple[dict[str, Any], ...]:
-    try:
-        import anyio
-        import mcp
-    except ImportError:
-        raise DataError(f"{named} needs the package mcp", "pip install 'aria-ray[mcp]'") from None
+    import anyio
+    import httpx2  # what mcp speaks HTTP with
+    import mcp
+
     if not source.startswith(COMMAND) and urlsplit(source).path.endswith((".json", ".yaml", ".yml")):
         raise DataError(f"{named} is the address of a document", "download it and give the file")
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
+    with tempfile.TemporaryFile("w+", errors="replace") as log, _quiet():
         try:
             return tuple(anyio.run(_ask, _transport(source, named, log)))
-        except (OSError, ValueError, RuntimeError, mcp.MCPError, ExceptionGroup) as error:
+        except (OSError, ValueError, RuntimeError, mcp.MCPError, httpx2.HTTPError, ExceptionGroup) as error:
             raise DataError(f"{named} gave no tools ({_reason(error)}{_last_line(log)})", _fix(source)) from None
 
 
@@ -61,12 +61,26 @@ def _transport(source: str, named: str, log: IO[str]) -> AbstractAsyncContextMan
         is_sse = urlsplit(source).path.rstrip("/").endswith("/sse")
         return sse_client(source) if is_sse else streamable_http_client(source)
     try:
-        command, *arguments = shlex.split(source.removeprefix(COMMAND))
+        words = shlex.split(source.removeprefix(COMMAND))
     except ValueError as error:
         raise DataError(f"{named} is no command ({error})", "write mcp:COMMAND ARGUMENTS, as in a shell") from None
+    if not words:
+        raise DataError(f"{named} has no command", "write mcp:COMMAND ARGUMENTS, as in a shell")
     # All of the environment: servers read their keys from it.
-    server = StdioServerParameters(command=command, args=arguments, env=dict(os.environ))
+    server = StdioServerParameters(command=words[0], args=words[1:], env=dict(os.environ))
     return stdio_client(server, errlog=log)  # type: ignore[arg-type]  # any open file will do
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the package's own log off the terminal: it has a traceback for each line that a server should not have printed."""
+    logger = logging.getLogger("mcp")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 async def _ask(transport: Any) -> list[dict[str, Any]]:

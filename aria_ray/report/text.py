@@ -60,7 +60,7 @@ def _wrong(report: Report) -> Iterator[str]:
 
 def _one_line(text: str) -> str:
     """The beginning of a text of a person or of a model, on one line and without control characters."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
+    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return plain if len(plain) <= MAX_CHARACTERS else f"{plain[: MAX_CHARACTERS - 3]}..."
 
 

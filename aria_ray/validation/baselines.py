@@ -20,7 +20,7 @@ K1, B = 1.2, 0.75
 DECLINES = "I cannot help with that."
 """The answer of an assistant that never calls a tool."""
 _WORD = re.compile(r"[^\W\d_]+|\d+")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _STOP_WORDS = frozenset(
     _WORD.findall(
         "a an the this that these those some any all each every no not is are was were be been am do does did done have has "

@@ -1,7 +1,7 @@
 """Arguments that the keyword baseline reads from a request, by rules from the schema of a tool alone."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aria_ray.tools import schema_problem
@@ -31,11 +31,13 @@ _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,?!)]")
 _CODE = re.compile(r"(?<![\w#-])#?(?=[\w-]*\d)[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*")
+_CODE_WITH_LETTERS = re.compile(rf"(?=[#\d_-]*[A-Za-z]){_CODE.pattern}")
 _QUOTED = re.compile(r"\"([^\"]+)\"|\u201c([^\u201d]+)\u201d|(?<!\w)['\u2018]([^'\u2019]+)['\u2019](?!\w)")
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )(?!I\b)[A-Z][\w'-]*(?: [A-Z][\w'-]*)*")
 _PREPOSITIONS = "in|on|at|to|for|from|about|with|of|by|called|named|titled|saying|that|into|as"
 _AFTER_PREPOSITION = re.compile(
-    rf"\b(?:{_PREPOSITIONS}) (?:the |a |an |my |our )?(\S.*?)(?= (?:{_PREPOSITIONS})\b|[,;?!]|[.](?:\s|$)|$)", re.I
+    rf"\b(?:{_PREPOSITIONS}) (?:the |a |an |my |our )?(\S.*?)(?= (?:{_PREPOSITIONS}|please|thanks)\b|[,;?!]|[.](?:\s|$)|$)",
+    re.I,
 )
 _SEPARATOR = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+", re.I)
 _BY_FORMAT = {"date": _DATE, "time": _TIME, "date-time": _DATE_AND_TIME, "email": _EMAIL, "uri": _URL, "url": _URL}
@@ -60,13 +62,14 @@ _BY_NAME = {
 """What a parameter of text holds if this word is in its name."""
 MAX_ITEMS = 20
 Schema = Mapping[str, Any]
+Fits = Callable[[re.Match[str]], bool]
 _Reader = Callable[["_Request", Schema, str, bool], Any]
 
 
 def arguments(schema: Schema, request: str) -> dict[str, Any]:
     """Values for the parameters of a tool, as far as a rule finds one in the request.
 
-    Enums: the option whose words are all in the request. Booleans: words such as "on" and "off". Numbers, dates, times, e-mail
+    Enums: the option that is in the request. Booleans: words such as "on" and "off". Numbers, dates, times, e-mail
     addresses, web addresses and codes: by their patterns, in order. Other text: what is quoted; if it is required also
     capitalised words, else the words after a preposition. Nothing is read twice.
     """
@@ -97,13 +100,20 @@ class _Request:
         reader = _READERS.get(str(schema.get("type")))
         return reader(self, schema, name, required) if reader else None
 
-    def option(self, options: list[Any]) -> Any:
-        """The longest option whose words are all in the request, at the first place where one is."""
-        for option in sorted(options, key=lambda option: -len(str(option))):
+    def option(self, options: Sequence[Any]) -> Any:
+        """The option whose words come first in the request, the longest of those that come there."""
+        found = {}
+        for index, option in enumerate(option for option in options if re.search(r"\w", str(option))):
             spoken = r"[\s_-]+".join(map(re.escape, re.split(r"[\s_-]+", str(option))))
-            if self.take(re.compile(rf"\b{spoken}(?:s|es)?\b", re.I)) is not None:
-                return option
-        return None
+            pattern = re.compile(rf"\b{spoken}(?:s|es)?\b", re.I)
+            match = self.find(pattern)
+            if match is not None:
+                found[match.start(), -len(match.group()), index] = (option, pattern)
+        if not found:
+            return None
+        option, pattern = found[min(found)]
+        self.take(pattern)
+        return option
 
     def boolean(self, _schema: Schema, _name: str, _required: bool) -> bool | None:
         """False for a word such as "off", else true for one such as "on"."""
@@ -119,9 +129,11 @@ class _Request:
     def text_value(self, schema: Schema, name: str, required: bool) -> str | None:
         """A text: by pattern, format or name of the parameter, else what is quoted; else by its place, if it is required."""
         pattern = _pattern(schema, name)
-        match = self.take(pattern, lambda match: _fits(schema, _written(match, pattern))) if pattern else None
-        if match is not None and pattern is not None:
-            return _written(match, pattern)
+        # A code of digits alone may be any number of the request.
+        for each in (_CODE_WITH_LETTERS, _CODE) if pattern is _CODE else (pattern,) if pattern else ():
+            match = self.take(each, lambda match: _fits(schema, _written(match)))
+            if match is not None:
+                return _written(match)
         for rule in (_QUOTED, *((_CAPITALISED, _AFTER_PREPOSITION) if required else ())):
             match = self.take(rule)
             if match is not None:
@@ -141,16 +153,18 @@ class _Request:
         """The values of an object within the arguments."""
         return self.object(schema) or None
 
-    def take(
-        self, pattern: re.Pattern[str], fits: Callable[[re.Match[str]], bool] = lambda _match: True
-    ) -> re.Match[str] | None:
+    def take(self, pattern: re.Pattern[str], fits: Fits = lambda _match: True) -> re.Match[str] | None:
         """The first match that fits and of which nothing was read before; it counts as read from now on."""
-        for match in pattern.finditer(self.text):
+        match = self.find(pattern, fits)
+        if match is not None:
             start, end = match.span()
-            if not any(self.taken[start:end]) and fits(match):
-                self.taken[start:end] = [True] * (end - start)
-                return match
-        return None
+            self.taken[start:end] = [True] * (end - start)
+        return match
+
+    def find(self, pattern: re.Pattern[str], fits: Fits = lambda _match: True) -> re.Match[str] | None:
+        """The first match that fits and of which nothing was read before."""
+        matches = (match for match in pattern.finditer(self.text) if not any(self.taken[match.start() : match.end()]))
+        return next((match for match in matches if fits(match)), None)
 
 
 _READERS: dict[str, _Reader] = {
@@ -194,9 +208,9 @@ def _pattern(schema: Schema, name: str) -> re.Pattern[str] | None:
     return by_format or next((_BY_NAME[part.lower()] for part in reversed(parts) if part.lower() in _BY_NAME), None)
 
 
-def _written(match: re.Match[str], pattern: re.Pattern[str]) -> str:
+def _written(match: re.Match[str]) -> str:
     """A match as the argument has it: a time of day as HH:MM, a code without "#"."""
-    if pattern is not _TIME:
+    if match.re is not _TIME:
         return match.group().lstrip("#")
     hour, minute, half, hour_of_day, minutes, word = match.groups()
     if word:

@@ -1,7 +1,9 @@
 """Requests in people's words: shares of right calls, and what a model has to beat on the same requests."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -20,8 +22,7 @@ Cases = Sequence[Mapping[str, Any]]
 
 def keyword_answers(cases: Cases) -> list[CaseResult]:
     """How the keyword baseline does, which answers nothing but its call, or that it cannot help."""
-    calls = (keyword_call(case["tools"], request_text(case)) for case in cases)
-    return [judge_calls(case, [call] if call else [], DECLINES) for case, call in zip(cases, calls, strict=True)]
+    return [_keyword_answer(case) for case in cases]
 
 
 def declining_answers(cases: Cases) -> list[CaseResult]:
@@ -101,6 +102,15 @@ def request_text(case: Mapping[str, Any]) -> str:
     return "\n".join(str(message["content"]) for message in case["messages"] if message["role"] == "user")
 
 
+def _keyword_answer(case: Mapping[str, Any]) -> CaseResult:
+    try:
+        call = keyword_call(case["tools"], request_text(case))
+        return judge_calls(case, [call] if call else [], DECLINES)
+    except re.error as error:  # `pattern` in a schema is a regular expression of JavaScript, which Python may not take
+        detail = f"a pattern of a tool cannot be checked ({error})"
+        return replace(judge_calls(case, [], DECLINES), outcome="check_failed", compliant=None, detail=detail)
+
+
 def _judgements(case: Mapping[str, Any], result: CaseResult) -> dict[str, bool | None]:
     """What one answered request says, by the field of `RequestQuality` that it counts for; None where it does not."""
     right = result.outcome == "correct"
@@ -128,6 +138,8 @@ def _kind(wanted: Sequence[Call], rounds: Sequence[Sequence[Call]], result: Case
         return "no call" if wanted and result.outcome != "malformed" else "bad answer"
     if not wanted:
         return "needless call"
+    if result.outcome == "malformed" and result.right_arguments:
+        return "bad answer"
     ours, theirs = (Counter(call.name for call in calls) for calls in (made, wanted))
     if ours == theirs and len(rounds) == 1:
         return "other values"

@@ -9,7 +9,7 @@ from manifests import manifest_of
 
 from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.intervals import wilson_interval
-from aria_ray.records import Criterion, Metric, Report
+from aria_ray.records import Criterion, Metric, Report, RequestsSummary, WrongRequest
 from aria_ray.results import (
     DecodeRoofline,
     Distribution,
@@ -17,9 +17,11 @@ from aria_ray.results import (
     Gains,
     LoadSummary,
     Quality,
+    RequestQuality,
     Speed,
     Stability,
     ValidationResult,
+    YourRequests,
 )
 
 PRINTS = {"dataset": "d" * 16, "training": "t" * 16, "validation": "v" * 16}
@@ -151,6 +153,17 @@ def validation_result(rng, ours, base):
         quality_base=quality(base),
         quality_unseen=Quality(outcomes={"correct": 8, "wrong": 70}, accuracy=share(8, 78)),
         gains=Gains(accuracy=gain, tool_compliance=gain),
+        your_requests=YourRequests(
+            ours=RequestQuality(
+                outcomes={"correct": 42, "wrong": 12}, accuracy=share(42, 54), calls=share(30, 40), refusals=share(12, 14)
+            ),
+            base=RequestQuality(outcomes={"correct": 9, "wrong": 45}, accuracy=share(9, 54)),
+            keywords=RequestQuality(outcomes={"correct": 24, "wrong": 30}, accuracy=share(24, 54)),
+            declining=RequestQuality(outcomes={"correct": 14, "wrong": 40}, accuracy=share(14, 54)),
+            over_base=gain,
+            over_keywords=Estimate(value=0.33, cases=54, interval=(0.16, 0.48)),
+            over_declining=Estimate(value=0.52, cases=54, interval=(0.36, 0.64)),
+        ),
         bfcl={name: share(right, 40) for name, right in {"simple_python": 31, "multiple": 28, "irrelevance": 36}.items()},
         bfcl_base={name: share(right, 40) for name, right in {"simple_python": 9, "multiple": 6, "irrelevance": 30}.items()},
         speed=Speed(
@@ -284,6 +297,18 @@ def make_report(result):
         reasons=(
             "Accuracy is 82.0 % (95 % interval 73.3 to 88.3 %), which leaves open whether the target of 85 % is met.",
             "57.1 output tokens/s of the 310 wanted.",
+        ),
+        your_requests=RequestsSummary(
+            sentences=("42 of 54 requests in people's words are right.", "The model beats the keyword baseline."),
+            next_step="12 wrong (12 no call): add example requests of these kinds.",
+            wrong=(
+                WrongRequest(
+                    request="lights out please",
+                    kind="no call",
+                    wanted='set_light({"on": false})',
+                    got="I cannot help with that.",
+                ),
+            ),
         ),
         provenance={
             "recipe": "laptop",

@@ -5,7 +5,14 @@ import statistics
 
 import pytest
 
-from aria_ray.intervals import mean_interval, median_interval, paired_difference, relative_trend, wilson_interval
+from aria_ray.intervals import (
+    clustered_wilson_interval,
+    mean_interval,
+    median_interval,
+    paired_difference,
+    relative_trend,
+    wilson_interval,
+)
 
 
 def test_wilson_interval():
@@ -74,3 +81,42 @@ def test_a_trend_is_the_rise_over_the_whole_time():
         lambda rng: [100 - index + rng.gauss(0, 5) for index in range(20)], lambda v: relative_trend(v)[1:], -19 / 90.5
     )
     assert 0.9 < share <= 1
+
+
+def test_cases_in_clusters_of_one_are_independent_ones():
+    right = [True] * 14 + [False] * 6
+    assert clustered_wilson_interval(right, range(20)) == pytest.approx(wilson_interval(14, 20), abs=1e-5)
+    base = [index % 3 == 0 for index in range(20)]
+    assert paired_difference(right, base, range(20)) == pytest.approx(paired_difference(right, base))
+
+
+def test_copies_of_a_case_add_nothing():
+    right = [True] * 14 + [False] * 6
+    copies, clusters = right * 5, list(range(20)) * 5
+    assert clustered_wilson_interval(copies, clusters) == pytest.approx(wilson_interval(14, 20), abs=1e-2)
+    base = [index % 3 == 0 for index in range(20)]
+    assert paired_difference(copies, base * 5, clusters) == pytest.approx(paired_difference(right, base), abs=2e-2)
+
+
+def test_clusters_that_are_all_right_count_as_one_case_each():
+    assert clustered_wilson_interval([True] * 50, list(range(10)) * 5) == pytest.approx(wilson_interval(10, 10), abs=1e-5)
+    assert clustered_wilson_interval([True] * 5, ["the same"] * 5) == pytest.approx(wilson_interval(1, 1), abs=1e-5)
+    with pytest.raises(ValueError, match="2 cases and 1 clusters"):
+        clustered_wilson_interval([True, False], [1])
+
+
+def test_the_clustered_interval_holds_the_truth_where_the_plain_one_does_not():
+    def draw(rng):
+        """Thirty requests in four wordings: right in all of them, or in none, with 0.6; else each by itself."""
+        whole = [rng.random() < 0.6 for _ in range(30)]
+        return [
+            (cluster, each if rng.random() < 0.9 else rng.random() < 0.6)
+            for cluster, each in enumerate(whole)
+            for _ in range(4)
+        ]
+
+    def clustered(cases):
+        return clustered_wilson_interval([right for _, right in cases], [cluster for cluster, _ in cases])
+
+    assert 0.92 < covered(draw, clustered, 0.6) < 0.99
+    assert covered(draw, lambda cases: wilson_interval(sum(right for _, right in cases), len(cases)), 0.6) < 0.85

@@ -12,7 +12,7 @@ from aria_ray.config import load_config
 from aria_ray.config.schema import ObjectivesConfig
 from aria_ray.measured import Measured
 from aria_ray.metrics import Figure
-from aria_ray.records import Report, ServedModel
+from aria_ray.records import Report, ServedModel, WrongRequest
 from aria_ray.report import build_report, render_text, write_report
 from aria_ray.report.schema import report_schema
 from aria_ray.results import (
@@ -23,10 +23,12 @@ from aria_ray.results import (
     Gains,
     LoadSummary,
     Quality,
+    RequestQuality,
     Speed,
     Stability,
     TrainingResult,
     ValidationResult,
+    YourRequests,
 )
 
 TRAINING = TrainingResult(
@@ -269,3 +271,65 @@ def test_the_first_screen_says_it_all(report):
     assert len(first.splitlines()) <= 30
     for what in ("NOT READY", "30 %", "tool_compliance", "inconclusive", "stability 10 %", "Why it is no better"):
         assert what in first
+
+
+def requests(ours=0.9, keywords=0.4, gain=(0.5, 0.3, 0.7), **changes):
+    """Requests in people's words, measured."""
+    value, *ends = gain
+    cases = changes.pop("cases", 60)
+    base = YourRequests(
+        ours=RequestQuality(
+            outcomes={"correct": 54, "wrong": 6},
+            accuracy=share(ours, cases),
+            calls=share(0.88, 45),
+            refusals=share(0.96, 15),
+            tool_compliance=share(0.95, cases),
+        ),
+        keywords=RequestQuality(outcomes={}, accuracy=share(keywords, cases)),
+        declining=RequestQuality(outcomes={}, accuracy=share(0.25, cases)),
+        over_keywords=Estimate(value=value, cases=cases, interval=tuple(ends)),
+        over_declining=Estimate(value=0.65, cases=cases, interval=(0.5, 0.8)),
+        num_wrong={"other values": 4, "no call": 2},
+        wrong=(WrongRequest(request="lights\u202e\nout", kind="no call", wanted="set_light({})", got="I cannot."),),
+    )
+    return built(your_requests=base.model_copy(update=changes))
+
+
+def test_requests_in_peoples_words_come_first_and_decide():
+    report = requests()
+    assert report.metrics[0].name == "accuracy_your_requests"
+    assert report.conditions == {"accuracy_your_requests": "met", "tool_compliance_your_requests": "met"}
+    first, *others = report.your_requests.sentences
+    assert first == (
+        "54 of 60 requests in people's words are right, 90.0 % (95 % 88.0 to 92.0 %): right calls 88.0 % of 45, "
+        "right refusals 96.0 % of 15."
+    )
+    assert others == [
+        "The model beats the keyword baseline (40.0 % right) beyond noise: +50.0 points, 95 % +30.0 to +70.0.",
+        "The model beats always declining (25.0 % right) beyond noise: +65.0 points, 95 % +50.0 to +80.0.",
+    ]
+    text = render_text(report)
+    assert text.index(first) < text.index("Verdict:")
+    assert "6 wrong (4 other values, 2 no call): add example requests of these kinds to dataset.requests" in text
+    assert "  lights out\n    no call\n    wanted  set_light({})\n    got     I cannot.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"), [((0.1, -0.1, 0.3), "does not beat the keyword"), ((-0.3, -0.5, -0.1), "is worse than the keyword")]
+)
+def test_a_control_that_is_not_beaten_is_named(gain, said):
+    assert said in requests(gain=gain).your_requests.sentences[1]
+
+
+def test_few_requests_decide_nothing():
+    report = requests(cases=6)
+    assert report.conditions["accuracy_your_requests"] == "inconclusive"
+    assert "fewer than 10 requests decide nothing" in report.your_requests.sentences[0]
+
+
+def test_without_requests_in_peoples_words_the_headline_is_unmeasured(report):
+    headline = by_name(report)["accuracy_your_requests"]
+    assert (headline.value, headline.status, headline.detail) == (None, "unmeasured", "no requests in people's words")
+    assert report.your_requests is None
+    assert set(report.conditions) == {"accuracy", "tool_compliance"}
+    assert "Your requests" not in render_text(report)

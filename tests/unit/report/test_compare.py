@@ -66,6 +66,31 @@ def test_shares_are_paired_over_common_cases(runs):
     assert unpaired[0] < 0 < unpaired[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("accuracy_your_requests", 100),
+        ("calls_your_requests", 75),
+        ("refusals_your_requests", 25),
+        ("accuracy_your_requests_base", 100),
+    ],
+)
+def test_shares_of_requests_in_peoples_words_are_paired_too(runs, name, counted):
+    file = "cases_your_requests_base.jsonl" if name.endswith("_base") else "cases_your_requests.jsonl"
+    for run, wrong in zip(runs, (40, 8), strict=True):
+        right = [index >= wrong for index in range(100)]
+        set_cases(run, right, name=file)
+        # Of every four cases of the synthetic run the third wants no call.
+        wants = {"calls": lambda index: index % 4 != 2, "refusals": lambda index: index % 4 == 2}.get(name.split("_")[0])
+        judged = [each for index, each in enumerate(right) if wants is None or wants(index)]
+        found = synthetic_run.share(sum(judged), len(judged))
+        metric = Metric(name=name, value=found.value, unit="share", interval=found.interval, cases=found.cases)
+        rewrite(run, metrics=[metric])
+    found = change(compare(*runs), name)
+    assert found.judgement == "beyond noise"
+    assert found.how == f"paired, {counted} common cases"
+
+
 @pytest.mark.parametrize("why", ["other questions", "few in common", "no cases", "cases of another run"])
 def test_shares_without_common_cases_are_compared_by_their_intervals(runs, why):
     right = [True] * 62 + [False] * 38

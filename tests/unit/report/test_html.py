@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 import synthetic_run
 
-from aria_ray.records import Metric
+from aria_ray.records import Metric, RequestsSummary, WrongRequest
 from aria_ray.report.evidence import Evidence, read_evidence
 from aria_ray.report.html import MAX_CASES, figure_text, interval_text, render_html, target_text
 from aria_ray.results import Estimate, Quality, Speed, ValidationResult
@@ -69,7 +69,28 @@ def test_the_page_is_one_file_that_fetches_nothing(page):
 
 def test_parts_stand_in_their_order(page):
     headings = re.findall("<h[12]>(.*?)</h[12]>", page)
-    assert headings == ["not ready", "Targets", "Plots", "Speed", "Accuracy", "Failed cases", "Provenance"]
+    assert headings[:2] == ["Your requests", "not ready"]
+    assert headings[2].startswith("Your requests: ")
+    assert headings[3:] == ["Targets", "Plots", "Speed", "Accuracy", "Failed cases", "Provenance"]
+
+
+def test_requests_in_peoples_words_stand_beside_what_the_model_has_to_beat(page, run):
+    words = Page(page).words
+    for said in (
+        *run[0].your_requests.sentences,
+        "this model 77.8 % 65.1 to 86.8 % 75.0 % 59.8 to 85.8 % 85.7 % 60.1 to 96.0 %",
+        "keyword baseline 44.4 % 32.0 to 57.6 % 33.0 % 16.0 to 48.0 %",
+        "always declining 25.9 %",
+        "base model 16.7 %",
+        'lights out please set_light({"on": false}) I cannot help with that. no call',
+        "your requests, base model: 9 correct, 45 wrong",
+    ):
+        assert said in words
+
+
+def test_a_page_without_requests_in_peoples_words_has_no_part_for_them(run):
+    report, evidence = run
+    assert "Your requests" not in without_plots(report.model_copy(update={"your_requests": None}), evidence).words
 
 
 def test_the_banner_says_verdict_percent_conditions_and_reasons(run):
@@ -174,12 +195,16 @@ def test_hostile_text_in_a_report_and_in_labels_stays_text(run):
     machine = report.provenance.machine.model_copy(update={"processor": hostile})
     changes = {"config": {hostile: hostile}, "machine": machine, "versions": {hostile: "1"}}
     provenance = report.provenance.model_copy(update=changes)
-    told = report.model_copy(update={"metrics": (metric,), "reasons": (hostile,), "provenance": provenance})
+    wrong = WrongRequest(request=hostile, kind="no call", wanted=hostile, got=hostile)
+    requests = RequestsSummary(sentences=(hostile,), next_step=hostile, wrong=(wrong,) * 30)
+    told = report.model_copy(
+        update={"metrics": (metric,), "reasons": (hostile,), "provenance": provenance, "your_requests": requests}
+    )
     share = synthetic_run.share(1, 2)
     quality = Quality(outcomes={hostile: 1}, accuracy=share, by_category={hostile: share})
     samples = {**evidence.telemetry["dataset"], "marks": [[1, hostile]]}
     marked = Evidence(
-        validation=ValidationResult(quality=quality),
+        validation=ValidationResult(quality=quality, your_requests=evidence.validation.your_requests),
         telemetry={"dataset": samples},
         crossing={(hostile, hostile): 1},
         left_out=(hostile,),

@@ -109,10 +109,19 @@ def test_waits_of_many_levels_are_a_choice_with_both_ends(evidence):
 
 
 def test_accuracy_without_a_base_model(evidence):
-    svg = accuracy(replace(evidence, validation=evidence.validation.model_copy(update={"quality_base": None})))
+    requests = evidence.validation.your_requests.model_copy(update={"base": None})
+    without = evidence.validation.model_copy(update={"quality_base": None, "your_requests": requests})
+    svg = accuracy(replace(evidence, validation=without))
     assert "base model" not in texts(svg)
     assert "base model" in texts(accuracy(evidence))
     assert "tool errors" in texts(svg)
+
+
+def test_accuracy_of_requests_in_peoples_words_alone(evidence):
+    requests = ValidationResult(your_requests=evidence.validation.your_requests)
+    shown = texts(accuracy(replace(evidence, validation=requests)))
+    assert "your requests" in shown
+    assert "all" not in shown
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 8])

@@ -100,3 +100,15 @@ def replace_target(metric):
 
 def test_a_condition_without_a_figure_is_unmeasured():
     assert conditions([]) == {"accuracy": "unmeasured", "tool_compliance": "unmeasured"}
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "condition"),
+    [(0.9, "met", "accuracy_your_requests"), (0.5, "not_met", "accuracy_your_requests"), (None, "unmeasured", "accuracy")],
+)
+def test_requests_in_peoples_words_decide_where_they_were_measured(value, status, condition):
+    """In place of the conversations of our own making, whichever of the two is better."""
+    own = Metric(name="accuracy", value=0.7, unit="share", target=0.85, status="not_met")
+    people = Metric(name="accuracy_your_requests", value=value, unit="share", target=0.85, status=status)
+    found = conditions([own, people])
+    assert found == {condition: "not_met" if condition == "accuracy" else status, "tool_compliance": "unmeasured"}

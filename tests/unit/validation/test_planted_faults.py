@@ -188,3 +188,39 @@ def test_a_throughput_that_decays(tmp_path):
     assert figures["stability_drift"].value < -0.15
     assert figures["stability_drift"].status == "not_met", figures["stability_drift"]
     assert {criterion.name: criterion.status for criterion in report.criteria}["stability"] == "not_met"
+
+
+def requests(number):
+    """A case as people's words make it, which is right by its calls alone."""
+    row = case(number)
+    return {**row, "id": f"request/{number:04}/none-0", "template_family": f"request/{number:04}", "answer_contains": []}
+
+
+@pytest.mark.subprocess
+def test_requests_in_peoples_words_of_the_dataset_are_the_headline(tmp_path):
+    """They are no held-out conversations, and `num_cases` leaves none of them out."""
+    rows = [*(requests(number) for number in range(10, 60)), *CASES[:3]]
+    figures, report = prove(tmp_path, STEADY, parts=("base_model", "quality"), cases=rows)
+    assert (figures["accuracy_your_requests"].value, figures["accuracy_your_requests"].cases) == (1.0, 50)
+    assert (figures["accuracy"].value, figures["accuracy"].cases) == (1.0, 3)
+    assert report.conditions == {"accuracy_your_requests": "met", "tool_compliance_your_requests": "met"}
+    assert figures["accuracy_your_requests_declining"].value == 0.0
+    assert figures["accuracy_your_requests_over_declining"].interval[0] > 0.8
+    assert figures["accuracy_your_requests_over_base"].value == 0.0
+    assert any("does not beat the base model" in sentence for sentence in report.your_requests.sentences)
+
+
+@pytest.mark.subprocess
+def test_requests_that_the_server_fails_to_answer_are_not_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "RETRY_S", 0.0)
+    figures, report = prove(
+        tmp_path,
+        Behaviour(message=right, error_at=range(21, 10**9)),
+        parts=("quality",),
+        cases=[requests(number) for number in range(10, 60)],
+    )
+    headline = figures["accuracy_your_requests"]
+    assert headline.value == 1.0
+    assert headline.cases < 50
+    assert headline.status == "inconclusive"
+    assert "requests failed" in report.your_requests.sentences[0]

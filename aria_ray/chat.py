@@ -1,7 +1,7 @@
 """`aria chat`: talk to an endpoint in the terminal. Thought, call, tool result and answer show as they arrive.
 
-Calls are executed here: built-in tools by name, and the typed functions of the user's module. A tool from a JSON file has only
-a description, so the person at the terminal types what it returns.
+Calls are executed here: built-in tools by name, and the typed functions of the user's modules. A tool from any other source has
+only a description, so the person at the terminal types what it returns.
 """
 
 import difflib
@@ -169,7 +169,7 @@ class Chat:
 
 
 def chat(endpoint: Endpoint, tools: Iterable[str], console: Console, ask: Ask) -> None:
-    """Talk until the person ends it. `tools` are names of built-in tools, modules, or JSON files of OpenAI definitions.
+    """Talk until the person ends it. `tools` are names of built-in tools, and sources as in `dataset.tools`.
 
     Raises:
         DataError: a tool is not there.
@@ -210,19 +210,20 @@ def listed(tools: Iterable[str]) -> tuple[list[grammar.ToolDefinition], dict[str
     names: dict[str, str] = {}
     for source in tools:
         if source in TOOLS:
-            found = {source: tool_definition(TOOLS[source])}
+            found = [(source, tool_definition(TOOLS[source]))]
         else:
             try:
-                found = {tool.name: tool.definition for tool in read_tools([source], "as a source of tools").values()}
+                read = read_tools([source], "as a source of tools").values()
             except DataError as error:
                 close = difflib.get_close_matches(source, TOOLS, n=1)
                 fix = f"did you mean {close[0]}?" if close else error.fix
                 raise DataError(f"--tool {source} is no built-in tool, and {error.problem}", fix) from None
-        for real, definition in found.items():
+            found = [("" if tool.backend else tool.name, tool.definition) for tool in read]
+        for real, definition in found:
             name = definition["function"]["name"]
             if name in names:
                 raise DataError(f"--tool {source}: there is already a tool called {name}", "give one of them only")
-            names[name] = real if source in TOOLS or ":" in real else ""
+            names[name] = real
             definitions.append(definition)
     return definitions, names
 

@@ -6,12 +6,13 @@ carries. An assistant turn is `<think>THOUGHT</think>` followed by tool calls or
     ask: TOPIC; function: NAME[, NAME]; args: VALUES        a tool is needed
     ask: TOPIC; function: none; reason: WHY                 no tool is needed or can help, or the result is there
 
-A thought is short because more than about 32 tokens lower the tool accuracy of small models (arXiv 2604.02155).
+A thought is short because more than about 32 tokens lower the tool accuracy of small models (arXiv 2604.02155). What does not fit
+is left out from the end, and `...` stands for it: values first, then words of the topic, functions, and the end of a long name.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -33,9 +34,10 @@ REASONING_PARSER, TOOL_PARSER = "qwen3", "hermes"
 MIN_THOUGHT_PIECES, MAX_THOUGHT_PIECES = 8, 32
 """Bounds on the length of a thought in pieces (`thought_pieces`)."""
 
-_THOUGHT = re.compile(
-    r"ask: [^;]+; function: (?:none; reason: |(?!none;)[A-Za-z_][\w.-]*(?:, [A-Za-z_][\w.-]*)*; args: ).+", re.S
-)
+_NAME = r"[^\s;,]+"
+"""A function's name: MCP servers have dots, slashes and digits in theirs."""
+_THOUGHT = re.compile(rf"ask: [^;]+; function: (?:none; reason: |(?!none;){_NAME}(?:, {_NAME})*; args: ).+", re.S)
+_LEFT_OUT = "..."
 _PIECE = re.compile(r"\d{1,3}|[^\W\d_]+|[^\w\s]+|_+")
 
 
@@ -55,21 +57,30 @@ def chat_template() -> str:
 def thought_for_calls(ask: str, calls: Sequence[Call]) -> str:
     """The thought before a tool call: topic, functions, and the argument values in the order of the calls.
 
-    Values are cut from the end and replaced by `...` until the thought has at most `MAX_THOUGHT_PIECES` pieces.
+    It is shortened until it has at most `MAX_THOUGHT_PIECES` pieces.
     """
-    start = f"ask: {ask}; function: {', '.join(call.name for call in calls)}; args: "
-    words = [word for call in calls for value in call.arguments.values() for word in f"{_plain(value)},".split()]
-    if not words:
-        return f"{start}none"
-    words[-1] = words[-1].removesuffix(",")
-    shown = len(words)
-    while shown and thought_pieces(_thought(start, words, shown)) > MAX_THOUGHT_PIECES:
-        shown -= 1
-    return _thought(start, words, shown)
+    values = [word for call in calls for value in call.arguments.values() for word in f"{_plain(value)},".split()]
+    values[-1:] = [word.removesuffix(",") for word in values[-1:]]
+    thoughts = _shortened(ask.split(), [call.name for call in calls], values)
+    return next(thought for thought in thoughts if thought_pieces(thought) <= MAX_THOUGHT_PIECES)
 
 
-def _thought(start: str, words: Sequence[str], shown: int) -> str:
-    return start + " ".join([*words[:shown], *(["..."] if shown < len(words) else [])])
+def _shortened(topic: list[str], names: list[str], values: list[str]) -> Iterator[str]:
+    """The thought whole, then with less and less in it; the last one fits whatever the names are."""
+
+    def thought(functions: str, shown: int = 0, words: int = 1) -> str:
+        args = [*values[:shown], *([_LEFT_OUT] if shown < len(values) else [])]
+        return f"ask: {' '.join(topic[:words])}; function: {functions}; args: {' '.join(args) or 'none'}"
+
+    for shown in range(len(values), -1, -1):
+        yield thought(", ".join(names), shown, len(topic))
+    for words in range(len(topic) - 1, 0, -1):
+        yield thought(", ".join(names), 0, words)
+    for count in range(len(names) - 1, 0, -1):
+        yield thought(", ".join([*names[:count], _LEFT_OUT]))
+    ends = [piece.end() for piece in _PIECE.finditer(names[0])]
+    for end in reversed(ends):
+        yield thought(f"{names[0][:end]}{_LEFT_OUT}")
 
 
 def thought_pieces(text: str) -> int:
@@ -78,8 +89,12 @@ def thought_pieces(text: str) -> int:
 
 
 def thought_without_call(ask: str, reason: str) -> str:
-    """The thought before an answer: topic, and why no function is called."""
-    return f"ask: {ask}; function: none; reason: {reason}"
+    """The thought before an answer: topic, and why no function is called. Words of the topic that do not fit are left out."""
+    topic = ask.split()
+    thoughts = [
+        f"ask: {' '.join(topic[:words])}; function: none; reason: {reason}" for words in range(max(1, len(topic)), 0, -1)
+    ]
+    return next((thought for thought in thoughts if thought_pieces(thought) <= MAX_THOUGHT_PIECES), thoughts[-1])
 
 
 def is_thought(text: str | None) -> bool:
@@ -91,6 +106,16 @@ def thought_functions(text: str) -> list[str]:
     """The functions that a thought of the fixed shape names."""
     names = text.split("; function: ", 1)[1].split("; ", 1)[0]
     return [] if names == "none" else names.split(", ")
+
+
+def names_functions(thought: str, called: Sequence[str]) -> bool:
+    """Whether a thought of the fixed shape names the functions that are called, as far as it is not shortened."""
+    named = thought_functions(thought)
+    if len(named) > 1 and named[-1] == _LEFT_OUT:
+        return len(called) >= len(named) and list(called[: len(named) - 1]) == named[:-1]
+    if len(called) >= 1 and len(named) == 1 and named[0].endswith(_LEFT_OUT):
+        return called[0].startswith(named[0].removesuffix(_LEFT_OUT))
+    return list(called) == named
 
 
 def tool_call_message(reasoning: str, calls: Sequence[Call], first_id: int = 0) -> Message:

@@ -11,6 +11,7 @@ from aria_ray.grammar import (
     MIN_THOUGHT_PIECES,
     Message,
     is_thought,
+    names_functions,
     message_calls,
     thought_functions,
     thought_pieces,
@@ -43,7 +44,7 @@ def _thought_problems(turn: Message) -> list[str]:
         return [f"thought {thought!r} has not the fixed shape"]
     pieces = thought_pieces(str(thought))
     named, called = thought_functions(str(thought)), [call.name for call in message_calls(turn)]
-    if named != called:
+    if not names_functions(str(thought), called):
         return [f"thought {thought!r} names {', '.join(named) or 'no function'}, called is {', '.join(called) or 'none'}"]
     if not MIN_THOUGHT_PIECES <= pieces <= MAX_THOUGHT_PIECES:
         return [f"thought {thought!r} has {pieces} pieces, must have {MIN_THOUGHT_PIECES} to {MAX_THOUGHT_PIECES}"]

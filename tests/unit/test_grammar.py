@@ -142,7 +142,9 @@ def test_only_the_turn_being_produced_shows_its_thought():
         ("ask: a percentage; function: percent_of; args: 15, 80", True),
         ("ask: two things; function: a, b; args: 1", True),
         ("ask: greeting; function: none; reason: no tool needed", True),
+        ("ask: files; function: github/repos.list-all, 2fa_check; args: 1", True),
         ("ask: greeting; function: none; args: 1", False),
+        ("ask: greeting; function: two words; args: 1", False),
         ("ask: x; function: percent_of; reason: because", False),
         ("I think so", False),
         (None, False),
@@ -242,3 +244,49 @@ def test_a_streamed_message_is_the_plain_one() -> None:
 def test_a_bad_event_is_an_error(event: str) -> None:
     with pytest.raises(ValueError, match=r"error|Expecting"):
         grammar.StreamedMessage().add(event)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [Call("mcp__github__create_pull_request_review_comment", {"owner": "ann", "body": "is this really so? " * 9})],
+        [Call("get_weather", {"town": f"Town {number}"}) for number in range(8)],
+        [Call(f"mcp__files__read_{number}", {"path": f"/a/{number}"}) for number in range(8)],
+        [Call("a_" * 60, {"x": 1})],
+        [Call("a_" * 60, {}), Call("b_" * 60, {})],
+    ],
+)
+def test_a_thought_fits_whatever_is_called(calls):
+    names = [call.name for call in calls]
+    for topic in ("weather", " ".join(names).replace("_", " ")):
+        thought = grammar.thought_for_calls(topic, calls)
+        assert grammar.is_thought(thought)
+        assert grammar.thought_pieces(thought) <= grammar.MAX_THOUGHT_PIECES
+        assert grammar.names_functions(thought, names)
+        assert not grammar.names_functions(thought, ["other", *names[1:]])
+        without = grammar.thought_without_call(topic, "no tool needed")
+        assert grammar.is_thought(without)
+        assert grammar.thought_pieces(without) <= grammar.MAX_THOUGHT_PIECES
+
+
+@pytest.mark.parametrize(
+    ("functions", "called", "expected"),
+    [
+        ("a, b", ["a", "b"], True),
+        ("a, b", ["b", "a"], False),
+        ("a, b", ["a"], False),
+        ("a", ["a", "b"], False),
+        ("a, ...", ["a", "b", "c"], True),
+        ("a, ...", ["a"], False),
+        ("long_na...", ["long_name"], True),
+        ("long_na...", ["longer_name"], False),
+        ("long_na...", [], False),
+    ],
+)
+def test_the_functions_of_a_thought_are_those_that_are_called(functions, called, expected):
+    assert grammar.names_functions(f"ask: x; function: {functions}; args: 1", called) is expected
+
+
+def test_a_thought_without_a_call_names_none():
+    assert grammar.names_functions("ask: x; function: none; reason: not needed", [])
+    assert not grammar.names_functions("ask: x; function: none; reason: not needed", ["a"])

@@ -45,18 +45,30 @@ class ToolSource(Section):
 class TeacherConfig(Section):
     """A large model that writes further example requests. Nothing that it says is taken unchecked."""
 
-    base_url: str = Field(min_length=1)
+    base_url: str | None = Field(default=None, min_length=1)
     """Address of an OpenAI-compatible endpoint, such as `https://host/v1`."""
-    model: str = Field(min_length=1)
+    model: str | None = Field(default=None, min_length=1)
     """Name of the model there."""
+    source: str | None = Field(default=None, min_length=1)
+    """In place of an endpoint: a model that Ray serves while the dataset is made, given as `model.source` is."""
     key_env: str | None = None
     """Name of the environment variable with the API key; without it no key is sent."""
     requests_per_tool: int = Field(default=30, gt=0)
     """Number of requests to ask for, for each tool."""
     asked_back: int = Field(default=2, ge=1)
     """Number of times that the teacher, shown the request alone, must choose the same call."""
+    max_tokens: int = Field(default=2000, gt=0)
+    """Longest answer, thought included. A teacher that thinks before it writes needs more."""
     concurrency: int = Field(default=8, gt=0)
     """Number of requests in flight."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.base_url is None) == (self.source is None):
+            raise ValueError("a teacher has either a `base_url` or a `source`; give one of them")
+        if (self.base_url is None) != (self.model is None):
+            raise ValueError("`base_url` and `model` go together; a `source` has neither")
+        return self
 
 
 class DatasetConfig(Section):

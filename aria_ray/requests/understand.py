@@ -1,7 +1,7 @@
 """From an example to a template: its values found in its words, and the values that may stand in their place."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aria_ray.grammar import ToolDefinition
@@ -49,6 +49,18 @@ def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], kno
             words = example.request[slot.start : slot.end]
             notes.append(f"{words!r} has no other values; name some in `values`, or in the schema's `examples`")
     return RequestTemplate(example, slots, tuple(notes))
+
+
+def values_by_parameter(examples: Iterable[ExampleRequest]) -> Known:
+    """The different values of examples by tool and parameter, in the order of the examples."""
+    values: dict[tuple[str, str], list[Any]] = {}
+    for example in examples:
+        for call in example.calls:
+            for parameter, value in call.arguments.items():
+                known = values.setdefault((call.name, parameter), [])
+                if value not in known:
+                    known.append(value)
+    return {key: tuple(known) for key, known in values.items()}
 
 
 def _slot(

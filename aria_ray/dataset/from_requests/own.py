@@ -1,11 +1,11 @@
 """The user's tools and example requests: read, understood, and split before anything is made of them."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.templates import stable_fraction
@@ -14,7 +14,7 @@ from aria_ray.requests.composed import composed_requests
 from aria_ray.requests.example import ExampleRequest
 from aria_ray.requests.read import PlacedExample, check_examples, read_requests
 from aria_ray.requests.template import RequestTemplate
-from aria_ray.requests.understand import understand
+from aria_ray.requests.understand import understand, values_by_parameter
 from aria_ray.tools import TOOLS, tool_definition
 from aria_ray.tools.sources import SourcedTool, read_tools
 
@@ -81,7 +81,7 @@ def own_requests(config: DatasetConfig, *, hold_out: bool = True, taught: Sequen
         (example, False) for name, tool in tools.items() if name not in called for example in composed_requests(tool.definition)
     ]
     definitions = {name: tool.definition for name, tool in tools.items()}
-    values = _values_by_parameter(example for example, held in (*people, *taught_of) if not held)
+    values = values_by_parameter(example for example, held in (*people, *taught_of) if not held)
     sources: list[Source] = []
     by_origin: dict[Origin, list[tuple[ExampleRequest, bool]]] = {
         "request" if config.tools else "builtin": people,
@@ -156,14 +156,3 @@ def _held_out(examples: Sequence[ExampleRequest], share: float) -> set[int]:
         count = max(0, min(round(share * len(indices)), len(indices) - MIN_TRAINED))
         held |= set(sorted(indices, key=lambda index: stable_fraction(f"held out:{examples[index].request}"))[:count])
     return held
-
-
-def _values_by_parameter(examples: Iterable[ExampleRequest]) -> dict[tuple[str, str], tuple[Any, ...]]:
-    values: dict[tuple[str, str], list[Any]] = {}
-    for example in examples:
-        for call in example.calls:
-            for parameter, value in call.arguments.items():
-                known = values.setdefault((call.name, parameter), [])
-                if value not in known:
-                    known.append(value)
-    return {key: tuple(known) for key, known in values.items()}

@@ -21,8 +21,8 @@ _PREPOSITION = re.compile(
     re.I,
 )
 _NOUN = re.compile(
-    r" (?!(?:in|on|at|for|to|from|with|by|about|until|till|into|near|of|as|and|or|up|down|off|please|now|today|tomorrow|is|are|be|a|an|"
-    r"the)\b)[a-z]+(?=[ ,.?!]|$)"
+    r" (?!(?:in|on|at|for|to|from|with|by|about|until|till|into|near|of|as|and|or|up|down|off|please|now|today|tomorrow|is|are|be"
+    r"|a|an|the)\b)[a-z]+(?=[ ,.?!]|$)"
 )
 """A noun after a value: `door` in `the front door`."""
 _UNIT = re.compile(

@@ -39,8 +39,8 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> li
     messages = row["messages"]
     turns = []
     for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
+        if message["role"] != "assistant" or message.get("weight") == 0:
+            continue  # a turn of weight 0 is only read, as in OpenAI's fine-tuning format
         prompt = _render(tokenizer, messages[:index], row["tools"], generation_prompt=True)
         whole = _render(tokenizer, messages[: index + 1], row["tools"], generation_prompt=False)
         target = whole.removeprefix(prompt).removesuffix("\n")

@@ -13,7 +13,7 @@ and `values` (other values):
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from aria_ray.dataset.from_requests.own import OwnRequests, Source
@@ -30,8 +30,14 @@ MAX_DRAWS = 10
 """Attempts to draw values that are new and that the tool accepts."""
 MAX_LISTED = 12
 """Most tools of a list: more would be most of the prompt."""
-SHORT_LIST = (2, 5)
-"""Fewest and most tools of a short list."""
+SHORT_LISTS = 0.6
+"""Share of the rows with a short list. The list is most of a prompt, so a short one leaves room for more requests."""
+SHORT_LIST = (2, 3)
+"""Fewest and most tools of a short list besides those that are called."""
+LISTS_PER_TOOL = 3
+"""Number of short lists for the same called tools."""
+TRAINED_ANSWERS = 0.4
+"""Share of the answers after a call that are trained on: what came back is easily said, the right call is not."""
 SHUFFLES = 3
 """Orders of the whole list, besides the given one: few, so that many rows share the start of their prompt."""
 MIN_LETTERS = 4
@@ -116,7 +122,8 @@ class RequestRows:
         talk.ask(text)
         if filled.calls:
             talk.call(filled.calls)
-            talk.answer_from_results(rng.choice(wordings().confirming))
+            trained = kind[2] != "train" or rng.random() < TRAINED_ANSWERS
+            talk.answer_from_results(rng.choice(wordings().confirming), trained=trained)
         else:
             self._answer_uncalled(talk, source, rng)
         name, number, split = kind
@@ -144,7 +151,7 @@ class RequestRows:
     def _absent(self, source: Source, _kind: str, rng: random.Random) -> Talk | None:
         filled = source.template.filled(rng)
         called = {call.name for call in filled.calls}
-        listed = [name for name in self._whole_list((), rng) if name not in called]
+        listed = self._some((), rng, without=called)
         talk = Talk(self.own.tools, listed)
         talk.ask(varied(filled.request, filled.written, rng))
         talk.answer(rng.choice(wordings().declining), topic(filled.calls[0].name), UNAVAILABLE)
@@ -193,7 +200,8 @@ class RequestRows:
         one, two = source.template.filled(rng), other.template.filled(rng)
         if one.calls == two.calls:
             return None
-        talk = Talk(self.own.tools, self._whole_list((*_names(source.template), *_names(other.template)), rng))
+        needed = tuple(dict.fromkeys((*_names(source.template), *_names(other.template))))
+        talk = Talk(self.own.tools, self._some(needed, rng))
         text = joined(one, two, rng.choice(wordings().second_requests))
         talk.ask(varied(text, (*one.written, *two.written), rng))
         talk.call((*one.calls, *two.calls))
@@ -252,7 +260,7 @@ class RequestRows:
 
     def _no_tool_row(self, row_id: str, family: str, message: NoTool, split: str) -> Row:
         rng = self._rng(row_id)
-        talk = Talk(self.own.tools, self._whole_list((), rng))
+        talk = Talk(self.own.tools, self._whole_list((), rng) if split == "test" else self._some((), rng))
         talk.ask(message.request if split == "test" else varied(message.request, (), rng))
         talk.answer(message.answer, "question", NOT_NEEDED)
         return talk.row(row_id, family, "no_tool", split)
@@ -260,15 +268,19 @@ class RequestRows:
     # --- lists and splits --------------------------------------------------------------------------------------------------
 
     def _listed(self, source: Source, rng: random.Random) -> list[str]:
-        """Tools of a row: those that the example names; else all, mostly in the given order; else a few."""
-        if source.example.tools is not None:
-            return list(source.example.tools)
-        needed = _names(source.template)
-        if rng.random() < 0.15:
-            others = [name for name in self.own.tools if name not in needed]
-            few = [*needed, *rng.sample(others, min(len(others), rng.randint(*SHORT_LIST)))]
-            return rng.sample(few, len(few))
-        return self._whole_list(needed, rng)
+        """Tools of a row: those that the example names, else some with those that it calls."""
+        return list(source.example.tools) if source.example.tools is not None else self._some(_names(source.template), rng)
+
+    def _some(self, needed: Sequence[str], rng: random.Random, without: Collection[str] = ()) -> list[str]:
+        """A short list, or a whole one: with the tools needed, without some others."""
+        if rng.random() >= SHORT_LISTS:
+            return [name for name in self._whole_list(needed, rng) if name not in without]
+        # One of few lists for the same tools, so that rows share the start of their prompt in training.
+        key = f"{','.join(needed)}-{','.join(sorted(without))}:{rng.randrange(LISTS_PER_TOOL)}"
+        rng = random.Random(f"{self.seed}:list:{key}")
+        others = [name for name in self.own.tools if name not in needed and name not in without]
+        few = [*needed, *rng.sample(others, min(len(others), rng.randint(*SHORT_LIST)))]
+        return rng.sample(few, len(few))
 
     def _whole_list(self, needed: Sequence[str], rng: random.Random) -> list[str]:
         names = list(self.own.tools)

@@ -52,8 +52,11 @@ class Talk:
             self.messages.append({"role": "tool", "tool_call_id": f"call_{index}", "content": result})
         self.num_calls += len(calls)
 
-    def answer_from_results(self, wording: str) -> None:
-        """The assistant says what came back; `wording` has `{result}` for it, and is not used where a call failed."""
+    def answer_from_results(self, wording: str, *, trained: bool = True) -> None:
+        """The assistant says what came back; `wording` has `{result}` for it, and is not used where a call failed.
+
+        A turn that is not `trained` has the weight 0: it is there to be read.
+        """
         failed = [text for text in self._results if text.startswith(ERROR_PREFIX)]
         asked = _topic_of(self.messages)
         if failed:
@@ -63,6 +66,8 @@ class Talk:
         first, *others = dict.fromkeys(spoken_result(text) for text in self._results)
         said = [_sentence(wording.replace("{result}", first.rstrip("."))), *(_sentence(text) for text in others)]
         self.answer(" ".join(said), asked, READY)
+        if not trained:
+            self.messages[-1]["weight"] = 0
 
     def answer(self, text: str, topic: str, reason: str) -> None:
         """The assistant answers without a call."""

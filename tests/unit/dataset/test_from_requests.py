@@ -45,17 +45,23 @@ def lock(door: str, closed: bool) -> str:
         raise ValueError("there is no such door")
     return f"{door}: {closed}"
 '''
+
+
+def light(request, room, brightness):
+    return {"request": request, "calls": [{"name": "set_light", "arguments": {"room": room, "brightness": brightness}}]}
+
+
 REQUESTS = [
-    {"request": "turn the kitchen lights up to 80", "calls": [{"name": "set_light", "arguments": {"room": "kitchen", "brightness": 80}}]},
-    {"request": "bedroom at forty percent", "calls": [{"name": "set_light", "arguments": {"room": "bedroom", "brightness": 40}}]},
-    {"request": "I want 15 in the hallway", "calls": [{"name": "set_light", "arguments": {"room": "hallway", "brightness": 15}}]},
-    {"request": "Dim the office to 5", "calls": [{"name": "set_light", "arguments": {"room": "office", "brightness": 5}}]},
-    {"request": "how about 60 in the attic?", "calls": [{"name": "set_light", "arguments": {"room": "attic", "brightness": 60}}]},
+    light("turn the kitchen lights up to 80", "kitchen", 80),
+    light("bedroom at forty percent", "bedroom", 40),
+    light("I want 15 in the hallway", "hallway", 15),
+    light("Dim the office to 5", "office", 5),
+    light("how about 60 in the attic?", "attic", 60),
     {"request": "ring 3 times", "calls": [{"name": "ring", "arguments": {"times": 3}}]},
     {"request": "order a pizza", "calls": []},
     {"request": "who are you", "calls": [], "answer": "I look after this house."},
     {"request": "dim the lights to 20", "calls": [], "ask": "room"},
-]  # fmt: skip  # one request a line
+]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import docstring_parser
@@ -61,7 +62,7 @@ def _section(docstring: str) -> list[str]:
     entries: list[tuple[int, str]] = []
     inside = False
     lines = docstring.expandtabs().splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in zip_longest(lines, lines[1:], fillvalue=""):
         text = line.strip()
         if _HEADER.fullmatch(line):
             inside = True

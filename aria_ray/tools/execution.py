@@ -144,7 +144,6 @@ def _listed_names(tool_names: str) -> dict[str, Any]:
     return names
 
 
-@functools.cache
 def _find_tool(name: str) -> Tool | None:
     """A built-in tool by its name, a user's function by its real name; None if there is none."""
     return find_function(name) if is_users(name) else TOOLS.get(name)
@@ -180,7 +179,7 @@ def _run_users(tool: Tool, values: Mapping[str, Any]) -> ToolResult:
 
 def _reason(error: BaseException) -> str:
     """An error's own message; with its type where the message alone says nothing, as that of a KeyError."""
-    message = str(error).strip()
+    message = " ".join(str(error).split())
     return (
         message if message and not isinstance(error, (LookupError, SystemExit)) else f"{type(error).__name__} {message}".strip()
     )

@@ -258,7 +258,7 @@ def _with_options(plain: Schema, options: list[Schema]) -> Schema:
         kinds = list(dict.fromkeys(kind for option in distinct for kind in _list(option.get("type", []))))
         return merged({"enum": values} | ({"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}), plain)
     if distinct and all(set(option) <= {"properties", "required"} and "properties" not in option for option in distinct):
-        return plain  # "either of these must be given" is no other shape
+        return dict(plain)  # "either of these must be given" is no other shape
     return plain | ({"anyOf": distinct} if distinct else {})
 
 

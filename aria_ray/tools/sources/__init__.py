@@ -103,14 +103,19 @@ def live_definitions(sources: Sequence["str | Source"], named_by: str = "dataset
     return [tool.definition for tool in read_tools(live, named_by).values()]
 
 
+def check_only(only: Iterable[str], known: Iterable[str], named: str) -> None:
+    """Raise DataError where `only` names something that a source does not have."""
+    names = sorted({name for name in known if name})
+    for name in only:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or names[:5]
+            raise DataError(f"{named}: only names {name!r}, which is not there", f"there are {', '.join(near) or 'none'}")
+
+
 def _chosen(found: list[SourcedTool], only: Iterable[str], named: str) -> list[SourcedTool]:
     if not found and not only:
         raise DataError(f"{named} has no tools", "give typed public functions, or tool definitions")
-    known = {name for tool in found for name in (tool.listed_name, *tool.labels) if name}
-    for name in only:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or sorted(known)[:5]
-            raise DataError(f"{named}: only names {name!r}, which is not there", f"there are {', '.join(near) or 'none'}")
+    check_only(only, [name for tool in found for name in (tool.listed_name, *tool.labels)], named)
     wanted = set(only)
     return [tool for tool in found if not wanted or wanted & {tool.listed_name, *tool.labels}]
 

@@ -1,14 +1,15 @@
 """Tools of a JSON file: definitions as OpenAI, Anthropic, Gemini or Bedrock have them, or a saved answer of an MCP server."""
 
 import functools
+import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aria_ray.errors import DataError
 from aria_ray.grammar import ToolDefinition
 from aria_ray.tools.json_schema import plain_schema
-from aria_ray.tools.sources import SIMULATED, SourcedTool
+from aria_ray.tools.sources import SIMULATED, SourcedTool, check_only
 
 LISTS = ("tools", "functions", "function_declarations", "functionDeclarations")
 """Keys under which answers and requests list tools."""
@@ -21,18 +22,24 @@ MAX_NAMED = 10
 logger = logging.getLogger(__name__)
 
 
-def read_definitions(content: Any, named: str) -> Iterator[SourcedTool]:
-    """The tools of a JSON file's content, which are simulated.
+def read_definitions(content: Any, named: str, only: Sequence[str] = ()) -> Iterator[SourcedTool]:
+    """The tools of a JSON file's content, which are simulated; with `only`, those of these names.
 
     Raises:
         DataError: definitions are wrong; the message names each, with what is wrong.
     """
+    if isinstance(content, Mapping) and isinstance(content.get("mcpServers"), Mapping):
+        raise DataError(f"{named} is a configuration of MCP servers", "give the command of one, as mcp:COMMAND ARGUMENTS")
+    items = list(_listed(content))
+    check_only(only, map(_name_of, items), named)
     found, problems = [], []
-    for index, item in enumerate(_listed(content), start=1):
+    for index, item in enumerate(items, start=1):
+        if only and _name_of(item) not in only:
+            continue  # it may be wrong
         try:
             found.append(definition(item, named))
         except ValueError as error:
-            problems.append(f"tool {index}{_name_of(item)}: {error}")
+            problems.append(f"tool {index}{f' ({_name_of(item)})' if _name_of(item) else ''}: {error}")
     if problems:
         more = f"; and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
         raise DataError(f"{named}: {'; '.join(problems[:MAX_NAMED])}{more}", "correct it there, or choose others with `only`")
@@ -47,12 +54,10 @@ def definition(item: Any, named: str) -> ToolDefinition:
         ValueError: it is no definition of a function, or its schema is wrong.
     """
     function = _function(item)
-    name = function.get("name")
+    name = _name_of(item)
     if not isinstance(name, str) or not name or any(sign.isspace() or sign in ";," for sign in name) or name == "none":
         raise ValueError(f"name {name!r} must be a text without blanks, commas and semicolons, and not none")
-    schema: Any = next((function[key] for key in SCHEMAS if function.get(key) is not None), {})
-    if isinstance(schema, Mapping) and isinstance(schema.get("json"), Mapping):  # Bedrock
-        schema = schema["json"]
+    schema = _schema(function)
     if isinstance(schema, Mapping) and schema and not set(schema) & set(KEYWORDS) and _is_bare(schema):
         raise ValueError(f"parameters has no `properties`; put {', '.join(schema)} into it")
     parameters = plain_schema(schema)
@@ -70,9 +75,28 @@ def _listed(content: Any) -> Iterator[Any]:
         lists = [content[key] for key in LISTS if isinstance(content.get(key), list)]
         if lists:
             content = lists[0]
+        elif _is_by_name(content):
+            content = [{"name": name, **item} for name, item in content.items()]
     for item in content if isinstance(content, list) else [content]:
         nested = [item[key] for key in LISTS if isinstance(item, Mapping) and isinstance(item.get(key), list)]
         yield from nested[0] if nested else [item]
+
+
+def _is_by_name(content: Mapping[str, Any]) -> bool:
+    """Whether a mapping has definitions by their names."""
+    if not content or {"name", "title", "function", "toolSpec"} & set(content):
+        return False
+    return all(isinstance(item, Mapping) and set(item) & {"description", *SCHEMAS} for item in content.values())
+
+
+def _schema(function: Mapping[str, Any]) -> Any:
+    """The schema of the arguments, wherever the shape of the definition has it."""
+    if "name" not in function and "properties" in function:  # the schema itself, as pydantic gives it, whose title is the name
+        return {key: value for key, value in function.items() if key not in ("title", "description")}
+    schema: Any = next((function[key] for key in SCHEMAS if function.get(key) is not None), {})
+    if isinstance(schema, str):  # datasets have it as text
+        schema = json.loads(schema)
+    return schema["json"] if isinstance(schema, Mapping) and isinstance(schema.get("json"), Mapping) else schema  # Bedrock
 
 
 def _function(item: Any) -> Mapping[str, Any]:
@@ -89,9 +113,11 @@ def _function(item: Any) -> Mapping[str, Any]:
 
 
 def _name_of(item: Any) -> str:
-    name = item.get("name", (item.get("function") or {})) if isinstance(item, Mapping) else None
-    name = name.get("name") if isinstance(name, Mapping) else name
-    return f" ({name})" if isinstance(name, str) and name else ""
+    """The name of a definition, empty where it has none."""
+    inner = [item.get(key) for key in ("function", "toolSpec")] if isinstance(item, Mapping) else []
+    function = next((each for each in inner if isinstance(each, Mapping)), item)
+    name = function.get("name", function.get("title")) if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def _is_bare(schema: Mapping[str, Any]) -> bool:

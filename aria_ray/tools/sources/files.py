@@ -43,7 +43,9 @@ def _module_file(source: str, named: str, way_out: str) -> Path:
 
 
 def _imported(path: Path) -> Iterator[Path]:
-    """The files of the user's own that one file imports, with the `__init__` files on the way."""
+    """The files of the user's own that one file imports, with the `__init__` files on the way, its own packages' too."""
+    root, name = import_root(path)
+    yield from _files(root, name.split(".")[:-1])
     try:
         tree = ast.parse(path.read_text(encoding="utf-8-sig"))
     except (SyntaxError, UnicodeDecodeError):  # a compiled module

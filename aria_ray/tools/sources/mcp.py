@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -27,13 +27,13 @@ def is_mcp(source: str) -> bool:
     return source.startswith((COMMAND, "http://", "https://"))
 
 
-def read_server(source: str, named: str) -> Iterator[SourcedTool]:
-    """The tools of a server, which are simulated. It is asked once in a process.
+def read_server(source: str, named: str, only: Sequence[str] = ()) -> Iterator[SourcedTool]:
+    """The tools of a server, which are simulated; with `only`, those of these names. It is asked once in a process.
 
     Raises:
         DataError: there is no such server, or it does not answer with a list of tools in time.
     """
-    return read_definitions(list(_listed(source, named)), named)
+    return read_definitions(list(_listed(source, named)), named, only)
 
 
 @functools.cache

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aria_ray.errors import DataError
 from aria_ray.tools.json_schema import Schema, plain_schema, target
-from aria_ray.tools.sources import SIMULATED, SourcedTool
+from aria_ray.tools.sources import SIMULATED, SourcedTool, check_only
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 IGNORED_HEADERS = ("accept", "content-type", "authorization")
@@ -31,31 +32,49 @@ def read_operations(document: Document, named: str, only: Sequence[str] = ()) ->
     if not str(document.get("openapi", "")).startswith("3"):
         version = document.get("openapi") or document.get("swagger")
         raise DataError(f"{named} is OpenAPI {version}", "convert it to OpenAPI 3")
+    operations = list(_operations(document, named))
+    check_only(only, [label for each in operations for label in (each.name, *each.labels)], named)
     wanted = set(only)
-    for path, item in _items(document.get("paths"), f"{named}: paths"):
+    for each in operations:
+        if wanted and not wanted & {each.name, *each.labels}:
+            continue  # its schemas may be large, or even wrong
+        try:
+            function = _function(each, document)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"{named}: {each.labels[0]}: {error}", "correct it there, or choose with `only`") from None
+        yield SourcedTool(each.name, {"type": "function", "function": function}, SIMULATED, (), each.labels)
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """One operation, as the document has it."""
+
+    name: str
+    labels: tuple[str, ...]
+    """Method and path, operationId and tags."""
+    content: Document
+    shared: Sequence[Any]
+    """Parameters of its path."""
+
+
+def _operations(document: Document, named: str) -> Iterator[_Operation]:
+    paths = document.get("paths")
+    if not isinstance(paths, Mapping):
+        raise DataError(f"{named} has no paths", "give a document with operations")
+    for path, item in paths.items():
         try:
             shared = _resolved(item, document)
         except ValueError as error:
             raise DataError(f"{named}: {path}: {error}", "correct it there") from None
         for method in METHODS:
-            operation = shared.get(method)
-            if not isinstance(operation, Mapping):
-                continue
-            name = _name(operation, method, path)
-            labels = (
-                *map(str, operation.get("tags") or ()),
-                str(operation.get("operationId") or ""),
-                f"{method.upper()} {path}",
-            )
-            if wanted and not wanted & {name, *labels}:
-                continue  # its schemas may be large, or even wrong
-            try:
-                function = _function(name, operation, shared.get("parameters") or (), document)
-            except (ValueError, TypeError, AttributeError) as error:
-                raise DataError(
-                    f"{named}: {method.upper()} {path}: {error}", "correct it there, or choose with `only`"
-                ) from None
-            yield SourcedTool(name, {"type": "function", "function": function}, SIMULATED, (), labels)
+            content = shared.get(method)
+            if isinstance(content, Mapping):
+                labels = (
+                    f"{method.upper()} {path}",
+                    str(content.get("operationId") or ""),
+                    *map(str, content.get("tags") or ()),
+                )
+                yield _Operation(_name(content, method, path), labels, content, shared.get("parameters") or ())
 
 
 def _name(operation: Document, method: str, path: str) -> str:
@@ -63,20 +82,23 @@ def _name(operation: Document, method: str, path: str) -> str:
     return re.sub(r"_{2,}", "_", re.sub(r"[^A-Za-z0-9_-]", "_", str(given))).strip("_")[:MAX_NAME]
 
 
-def _function(name: str, operation: Document, shared: Sequence[Any], document: Document) -> dict[str, Any]:
+def _function(operation: _Operation, document: Document) -> dict[str, Any]:
+    given, name = operation.content, operation.name
     properties: dict[str, Schema] = {}
     required: list[str] = []
-    for parameter in _parameters([*shared, *(operation.get("parameters") or ())], document):
+    for parameter in _parameters([*operation.shared, *(given.get("parameters") or ())], document):
         key = str(parameter["name"])
         properties[key] = _with_description(_parameter_schema(parameter, document), parameter.get("description"))
         if parameter.get("required") or parameter.get("in") == "path":
             required.append(key)
-    for key, field, is_required in _body(operation.get("requestBody"), document):
+    for key, field, is_required in _body(given.get("requestBody"), document):
+        if key in properties and properties[key].get("type") == field.get("type"):
+            continue  # the body repeats it
         free = key if key not in properties else f"body_{key}"
         properties[free] = field
         if is_required:
             required.append(free)
-    said = operation.get("summary") or operation.get("description") or name.replace("_", " ").replace("-", " ")
+    said = given.get("summary") or given.get("description") or name.replace("_", " ").replace("-", " ")
     parameters = plain_schema({"type": "object", "properties": properties, "required": required})
     return {"name": name, "description": str(said).strip(), "parameters": parameters}
 
@@ -139,9 +161,3 @@ def _resolved(item: Any, document: Document) -> Document:
             return item
         item = target(item["$ref"], document)
     raise ValueError("a reference leads to itself")
-
-
-def _items(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, Mapping):
-        raise DataError(f"{place} is missing", "give a document with operations")
-    yield from value.items()

@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -13,16 +13,18 @@ from aria_ray.tools.docstrings import examples
 from aria_ray.tools.json_schema import plain_schema
 from aria_ray.tools.modules import as_function, load_module
 from aria_ray.tools.signatures import tool_definition
-from aria_ray.tools.sources import SourcedTool
+from aria_ray.tools.sources import SourcedTool, check_only
 
 WAY_OUT = "give a module on the path, a .py file, a .json or .yaml file, mcp:COMMAND, or an address"
-LEAVE_OUT = "or start its name with an underscore, or name the tools in __all__"
+LEAVE_OUT = "or start its name with an underscore, or name the tools in __all__ or with `only`"
 NEVER_TOOLS = ("main",)
 """Functions that start a program."""
 
 
-def read_functions(source: str, named: str) -> Iterator[SourcedTool]:
+def read_functions(source: str, named: str, only: Sequence[str] = ()) -> Iterator[SourcedTool]:
     """The tools of a module by its name, of a file whose name ends in `.py`, or of the folder of a package.
+
+    With `only` the others need not be fit to be tools.
 
     Raises:
         DataError: it cannot be imported, or a function of it cannot be a tool.
@@ -34,11 +36,14 @@ def read_functions(source: str, named: str) -> Iterator[SourcedTool]:
         raise DataError(f"{named} cannot be imported ({reason})", _import_fix(error)) from None
     found = list(_functions(module)) or list(_methods(module))
     short = [path.rpartition(".")[2] for path, _ in found]
-    for path, function in found:
-        method = path.rpartition(".")[2]
-        # Two instances of one class have the same methods.
-        name = path.replace(".", "_") if short.count(method) > 1 else method
-        yield _tool(f"{source}:{path}", name, function, named)
+    # Two instances of one class have the same methods.
+    names = [
+        path.replace(".", "_") if short.count(method) > 1 else method for (path, _), method in zip(found, short, strict=True)
+    ]
+    check_only(only, names, named)
+    for name, (path, function) in zip(names, found, strict=True):
+        if not only or name in only:
+            yield _tool(f"{source}:{path}", name, function, named)
 
 
 def _import_fix(error: BaseException) -> str:
@@ -99,7 +104,7 @@ def _tool(real_name: str, name: str, function: Any, named: str) -> SourcedTool:
         definition = tool_definition(function, name)
         definition["function"]["parameters"] = plain_schema(definition["function"]["parameters"])
     except (NameError, TypeError, ValueError, AttributeError, PydanticUserError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")  # pydantic goes on with advice on its own settings
         raise DataError(f"{place}: a type is not understood ({reason})", f"use JSON's types, {LEAVE_OUT}") from None
     try:
         said = examples(inspect.getdoc(function) or "", name, list(inspect.signature(function).parameters))

@@ -29,11 +29,11 @@ def found_in(source: str, named: str, only: Sequence[str] = ()) -> Iterable[Sour
         DataError: the source cannot be read, or a tool of it cannot be understood.
     """
     if is_mcp(source):
-        return read_server(source, named)
+        return read_server(source, named, only)
     if not source.endswith(DOCUMENTS):
-        return read_functions(source, named)
+        return read_functions(source, named, only)
     content = _content(_document(source, named), named)
-    return read_operations(content, named, only) if is_openapi(content) else read_definitions(content, named)
+    return read_operations(content, named, only) if is_openapi(content) else read_definitions(content, named, only)
 
 
 def files_of(source: str, named: str) -> list[Path]:

@@ -1,8 +1,6 @@
 """Values that may stand in place of an example's, by what is known of the parameter."""
 
-import datetime
 import functools
-import random
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -11,11 +9,9 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-MAX_NUMBERS = 40
-"""Most numbers, dates, times or codes that are drawn for one slot."""
 _QUOTED = re.compile("[\"'\u201c\u2018`]([^\"'\u201d\u2019`]{1,40})[\"'\u201d\u2019`]")
 _EXAMPLES = re.compile(r"(?:e\.g\.,?|for example,?|for instance,?|such as|like)\s+([^.;()]+)", re.I)
-_CODE = re.compile(r"(?=.*\d)#?[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+_BY_FORMAT = {"email": "email", "idn-email": "email", "uri": "url", "url": "url"}
 
 
 @functools.cache
@@ -25,28 +21,61 @@ def pools() -> tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...]:
     return tuple((item["kind"], re.compile(item["match"], re.I), tuple(map(str, item["values"]))) for item in items)
 
 
+@functools.cache
+def _members() -> dict[str, frozenset[str]]:
+    return {kind: frozenset(value.lower() for value in values) for kind, _, values in pools()}
+
+
 def pool_of(parameter: str, schema: Mapping[str, Any], tool: str = "") -> tuple[str, ...]:
     """The typed values of a text parameter by its name, its description, then the tool's name; empty if no kind fits."""
-    if schema.get("format") == "email":
-        parameter = "email"
-    if schema.get("format") in ("uri", "url"):
-        parameter = "url"
-    for words in (split_words(parameter), str(schema.get("description", "")).lower(), split_words(tool) if tool else ""):
-        for _, pattern, values in pools():
+    kind = kind_in_pools(parameter, schema, tool)
+    return pool_named(kind) if kind is not None else ()
+
+
+def pool_named(kind: str) -> tuple[str, ...]:
+    """The typed values of a kind."""
+    return next((values for name, _, values in pools() if name == kind), ())
+
+
+def kind_of_values(values: Sequence[str]) -> str | None:
+    """The kind that has at least half of these values; None where no kind has, or where they are of a text without kind."""
+    wanted = {value.lower() for value in values}
+    for kind, members in _members().items():
+        if len(wanted & members) * 2 >= len(wanted) > 0:
+            return kind
+    return None
+
+
+def kind_in_pools(parameter: str, schema: Mapping[str, Any], tool: str = "") -> str | None:
+    """The name of the kind of values that a text parameter takes; None where neither name nor description tells."""
+    given = _BY_FORMAT.get(str(schema.get("format")))
+    if given is not None:
+        return given
+    description = str(schema.get("description", "")).lower()
+    # What a description gives as an example is no kind: `a label, e.g. "pasta"`.
+    described = _EXAMPLES.sub(" ", _QUOTED.sub(" ", description)).split(";")[0].split(". ")[0]
+    for words in (split_words(parameter), described, split_words(tool) if tool else ""):
+        for kind, pattern, _ in pools():
             if words and pattern.search(words):
-                return values
-    return ()
+                return kind
+    return None
 
 
 def named_values(schema: Mapping[str, Any]) -> tuple[Any, ...]:
     """Values that a parameter's schema names: enum, examples, default, and what its description gives as examples."""
-    if "enum" in schema:
-        return tuple(value for value in schema["enum"] if value is not None)
-    for option in schema.get("anyOf", ()):
-        if "enum" in option:
-            return tuple(value for value in option["enum"] if value is not None)
+    enum = enum_of(schema)
+    if enum is not None:
+        return enum
     given = [*schema.get("examples", ()), *([schema["default"]] if schema.get("default") not in (None, "") else [])]
     return tuple(given) + tuple(value for value in described_values(schema) if fits(value, schema))
+
+
+def enum_of(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The values that a schema allows, without null; None where it has no such list."""
+    for option in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        if "enum" in option:
+            return tuple(value for value in option["enum"] if value is not None)
+    return None
 
 
 def described_values(schema: Mapping[str, Any]) -> list[Any]:
@@ -56,39 +85,21 @@ def described_values(schema: Mapping[str, Any]) -> list[Any]:
     if not found:
         for match in _EXAMPLES.finditer(description):
             found += [part.strip() for part in re.split(r",|\bor\b|\band\b", match[1]) if 0 < len(part.strip()) <= 40]
-    kind = _type(schema)
+    kind = type_of(schema)
     if kind in ("integer", "number"):
         return [int(value) if kind == "integer" else float(value) for value in found if re.fullmatch(r"-?\d+", value)]
     return list(found)
 
 
-def like(value: Any, schema: Mapping[str, Any], seed: str) -> tuple[Any, ...]:
-    """Values like a number, a date, a time or a code, drawn with a seed; empty for other texts and for what has no kin."""
-    rng = random.Random(seed)
-    if isinstance(value, bool) or value is None:
-        return ()
-    if isinstance(value, (int, float)):
-        return tuple(dict.fromkeys(_number_like(value, schema, rng) for _ in range(MAX_NUMBERS)))
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        year = int(value[:4])
-        return tuple(
-            datetime.date.fromordinal(datetime.date(year, 1, 1).toordinal() + rng.randrange(365)).isoformat()
-            for _ in range(MAX_NUMBERS)
-        )
-    if re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value):
-        steps = 60 if value.endswith("00") else 15 if value[-2:] in ("15", "30", "45") else 5
-        return tuple(
-            f"{minutes // 60:02}:{minutes % 60:02}"
-            for minutes in (rng.randrange(7 * 60, 22 * 60, steps) for _ in range(MAX_NUMBERS))
-        )
-    if _CODE.fullmatch(value):
-        return tuple(_code_like(value, rng) for _ in range(MAX_NUMBERS))
-    return ()
-
-
 def fits(value: Any, schema: Mapping[str, Any]) -> bool:
     """Whether a value fits a parameter's schema."""
-    return Draft202012Validator(dict(schema)).is_valid(value)
+    return bool(fitting_values([value], schema))
+
+
+def fitting_values(values: Sequence[Any], schema: Mapping[str, Any]) -> list[Any]:
+    """Those of the values that fit a parameter's schema."""
+    validator = Draft202012Validator(dict(schema))
+    return [value for value in values if validator.is_valid(value)]
 
 
 def split_words(name: str) -> str:
@@ -96,46 +107,10 @@ def split_words(name: str) -> str:
     return " ".join(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", re.sub(r"[^A-Za-z0-9]+", " ", name)).lower().split())
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def type_of(schema: Mapping[str, Any]) -> str:
     """The type of a schema without null."""
     kinds: Sequence[Any] = schema.get("type") or next(
         (option.get("type") for option in schema.get("anyOf", ()) if option.get("type") != "null"), ""
     )
     named = [kinds] if isinstance(kinds, str) else [kind for kind in kinds if kind != "null"]
     return str(named[0]) if named else ""
-
-
-def _number_like(value: float, schema: Mapping[str, Any], rng: random.Random) -> Any:
-    """A number of the same size and roundness within the schema's bounds."""
-    size = abs(value)
-    low, high = (1.0, 12.0) if size <= 12 else (size / 4, size * 2.5)
-    if size <= 1 and not float(value).is_integer():
-        low, high = 0.1, 1.0
-    low, high = max(low, schema.get("minimum", low)), min(high, schema.get("maximum", high))
-    if high <= low:
-        return value
-    if not float(value).is_integer():
-        digits = len(str(value).partition(".")[2])
-        return round(rng.uniform(low, high), min(digits, 2))
-    step = next(step for step in (1000, 100, 50, 10, 5, 1) if (value % step == 0 and size >= 2 * step) or step == 1)
-    if step > 1 and rng.random() < 0.3:
-        step = max(1, step // 10)  # rounder numbers are commoner, others occur
-    first, last = -(-low // step), high // step
-    number = int(rng.randint(int(first), max(int(first), int(last))) * step)
-    number = -number if value < 0 else number
-    return float(number) if isinstance(value, float) else number
-
-
-def _code_like(value: str, rng: random.Random) -> str:
-    letters, capitals = "abcdefghjkmnpqrstuvwxyz", "ABCDEFGHJKMNPQRSTUVWXYZ"
-    signs = []
-    has_digit_before = False
-    for sign in value:
-        if sign.isdigit():
-            signs.append(rng.choice("0123456789" if has_digit_before else "123456789"))
-            has_digit_before = True
-        elif sign.isalpha() and not re.search(r"[A-Za-z]{4}", value):
-            signs.append(rng.choice(capitals if sign.isupper() else letters))
-        else:
-            signs.append(sign)
-    return "".join(signs)

@@ -1,35 +1,24 @@
 """A request with slots: an example whose values were found in its words, to be filled again with values of the same kind."""
 
+import math
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aria_ray.grammar import Call
 from aria_ray.requests.example import ExampleRequest
+from aria_ray.requests.kin import shifted
+from aria_ray.requests.omission import alone, without_words
 from aria_ray.requests.spellings import write
 
 MAX_DRAWS = 20
-"""Attempts to draw a value that can be written in the form of a slot."""
+"""Attempts to draw values that read well together."""
 Place = tuple[int, tuple[str | int, ...]]
 """Where a value stands in the calls: index of the call, and path into its arguments."""
-
-_PREPOSITION = re.compile(
-    r"\s+(?:in|on|at|for|to|from|with|called|named|by|about|until|till|into|near|of|as|under|titled|saying)"
-    r"(?:\s+(?:the|my|our|a|an))?\s*$",
-    re.I,
-)
-_NOUN = re.compile(
-    r" (?!(?:in|on|at|for|to|from|with|by|about|until|till|into|near|of|as|and|or|up|down|off|please|now|today|tomorrow|is|are|be"
-    r"|a|an|the)\b)[a-z]+(?=[ ,.?!]|$)"
-)
-"""A noun after a value: `door` in `the front door`."""
-_UNIT = re.compile(
-    r"^\s*(?:%|percent|degrees?|minutes?|mins?|hours?|seconds?|days?|weeks?|months?|years?|people|persons?|guests?|euros?|dollars?|"
-    r"pounds?|kg|kilos?|grams?|km|miles?|times)\b",
-    re.I,
-)
+_VOWEL = re.compile(r"[aeiou8]|11\b|18\b|(hour|honest|heir|honou?r)|[FHLMNRSX]([A-Z]|\b|-)", re.I)
+_CONSONANT = re.compile(r"(uni|us[ei]|eu|one\b|once|ut[ei]|ub)|U[A-Z]", re.I)
 
 
 @dataclass(frozen=True)
@@ -45,9 +34,13 @@ class Slot:
     form: str
     """How the value is written (`spellings`)."""
     values: tuple[Any, ...]
-    """Values that may stand there, the example's own first."""
+    """Values that may stand there and can be written so, the example's own first."""
     opposites: tuple[str, str] | None = None
     """Words for the first and the second value, where the value is said by a word such as lock or unlock."""
+    again: tuple[tuple[int, int, str], ...] = ()
+    """Start, end and form of each further place of the request that says the same value."""
+    linked: str | None = None
+    """Kind of slots that change together or stay in order: "time" for dates and times, "number" for a lowest and a highest."""
 
     def words(self, value: Any) -> str | None:
         """The words of a value in this slot; None where it has none in its form."""
@@ -77,6 +70,11 @@ class RequestTemplate:
     notes: tuple[str, ...] = ()
     """What a person should know of it, one line each: values that were not found and stay as they are, and why."""
 
+    @property
+    def fillings(self) -> int:
+        """How many different requests can be made of it, at most."""
+        return math.prod(len(slot.values) for slot in self.slots)
+
     def original(self) -> Filled:
         """The example as it was written."""
         values = tuple(slot.values[0] for slot in self.slots)
@@ -84,78 +82,121 @@ class RequestTemplate:
         return Filled(self.example.request, self._calls(values), values, written)
 
     def filled(self, rng: random.Random) -> Filled:
-        """The example with another value in each slot, written in the same form."""
-        values: list[Any] = []
-        for index, slot in enumerate(self.slots):
-            values.append(self._drawn(index, slot, values, rng))
-        return self._with(values)
+        """The request with other values in its slots, in the words and in the calls."""
+        for _ in range(MAX_DRAWS):
+            values: list[Any] = []
+            for index, slot in enumerate(self.slots):
+                values.append(self._drawn(index, slot, values, rng))
+            values = self._moved_together(values, rng)
+            if self._in_order(values):
+                return self._with(values)
+        return self.original()
 
     def without(self, slot: int, rng: random.Random) -> Filled | None:
-        """A filled request that lacks the words of a slot, where they can be taken out of the sentence; None where not.
+        """A filled request whose `slot` is taken out of the words; None where no sentence is left that a person might say.
 
         Its calls, values and `written` are complete, so that the value can be said later.
         """
+        if self.slots[slot].again or self._is_one_of_several(slot):
+            return None
         whole = self.filled(rng)
-        request = _without_words(self._text(whole.written, marked=slot))
+        request = without_words(self._text(whole.values, whole.written, marked=slot))
         return None if request is None else Filled(request, whole.calls, whole.values, whole.written)
 
     def changed(self, filled: Filled, slot: int, rng: random.Random) -> Filled | None:
         """A filled request with another value in one slot; None where there is no other."""
-        others = [value for value in self.slots[slot].values if value != filled.values[slot]]
-        rng.shuffle(others)
-        for other in others[:MAX_DRAWS]:
-            if self.slots[slot].words(other) is not None:
-                return self._with([*filled.values[:slot], other, *filled.values[slot + 1 :]])
+        others = [value for value in self.slots[slot].values if value not in (filled.values[slot],)]
+        for other in rng.sample(others, min(len(others), MAX_DRAWS)):
+            values = [*filled.values[:slot], other, *filled.values[slot + 1 :]]
+            if self._agrees(slot, other) and self._in_order(values) and self._distinct(slot, values):
+                return self._with(values)
         return None
 
     def phrase(self, filled: Filled, slot: int) -> str:
         """The words of a slot as they stand alone: with the article and the unit that they have in the request."""
         before, after = self.example.request[: self.slots[slot].start], self.example.request[self.slots[slot].end :]
-        article = re.search(r"\b(the|my|our) $", before, re.I)
-        noun = _NOUN.match(after) if article else None
-        unit = _UNIT.match(after) or noun
-        return f"{article[0].lower() if article else ''}{filled.written[slot]}{unit[0] if unit else ''}"
+        return alone(before, filled.written[slot], after)
+
+    def _is_one_of_several(self, slot: int) -> bool:
+        """Whether a value stands in a list with others, whose commas and `and` it would leave behind."""
+        call, path = self.slots[slot].places[0]
+        holder: Any = self.example.calls[call].arguments
+        for key in path[:-1]:
+            holder = holder[key]
+        return isinstance(holder, (list, tuple)) and len(holder) > 1
 
     def _drawn(self, index: int, slot: Slot, before: Sequence[Any], rng: random.Random) -> Any:
-        """A value that can be written, and that no slot before has where the example's values differ."""
-        own = slot.values[0]
-        taken = [value for value, other in zip(before, self.slots, strict=False) if other.values[0] != own]
+        """A value that no slot before has where the example's values differ."""
         for _ in range(MAX_DRAWS):
             value = rng.choice(slot.values)
-            if value in taken or not self._reads_well(index, value):
-                continue
-            if slot.words(value) is not None:
+            if self._distinct(index, [*before, value]) and self._agrees(index, value):
                 return value
-        return own
+        return slot.values[0]
 
-    def _reads_well(self, index: int, value: Any) -> bool:
+    def _distinct(self, index: int, values: Sequence[Any]) -> bool:
+        """Whether a slot's value differs from those of the other slots wherever the example's own values differ."""
+        own = self.slots[index].values[0]
+        return all(
+            other == index or value != values[index] or self.slots[other].values[0] == own for other, value in enumerate(values)
+        )
+
+    def _agrees(self, index: int, value: Any) -> bool:
         """Whether a number agrees with the noun after it: `1 days` and `2 hour` do not."""
         slot = self.slots[index]
         own = slot.values[0]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value == own:
             return True
-        noun = re.match(r"\s+[a-z]+", self.example.request[slot.end :], re.I)
+        noun = re.match(r"[\s-]*[a-z]+", self.example.request[slot.end :], re.I)
         return noun is None or (value == 1) == (own == 1)
 
-    def _with(self, values: Sequence[Any]) -> Filled:
-        written = tuple(slot.words(value) or "" for slot, value in zip(self.slots, values, strict=True))
-        own = self.original()
-        # The words of the example's own value stay as they were typed.
-        written = tuple(
-            said if value == slot.values[0] else words
-            for said, words, value, slot in zip(own.written, written, values, self.slots, strict=True)
-        )
-        return Filled(self._text(written), self._calls(values), tuple(values), written)
+    def _moved_together(self, values: Sequence[Any], rng: random.Random) -> list[Any]:
+        """Values whose dates and times are those of the example, all later or earlier by as much, where there are several."""
+        linked = [index for index, slot in enumerate(self.slots) if slot.linked == "time"]
+        moved = list(values)
+        for _ in range(MAX_DRAWS):
+            days, minutes = 7 * rng.randint(-20, 40), rng.choice((0, 60 * rng.randint(-6, 8), 30 * rng.randint(-12, 16)))
+            for index in linked:
+                moved[index] = shifted(self.slots[index].values[0], days, minutes)
+            if all(self.slots[index].words(moved[index]) is not None for index in linked) and self._in_order(moved):
+                return moved
+        return [slot.values[0] if slot.linked == "time" else value for slot, value in zip(self.slots, values, strict=True)]
 
-    def _text(self, written: Sequence[str], marked: int | None = None) -> str:
+    def _in_order(self, values: Sequence[Any]) -> bool:
+        """Whether linked values are in the order of the example's: a start before its end."""
+        linked = [(slot, value) for slot, value in zip(self.slots, values, strict=True) if slot.linked is not None]
+        return all(
+            (one.values[0] < other.values[0]) == (value < second)
+            for index, (one, value) in enumerate(linked)
+            for other, second in linked[index + 1 :]
+            if type(value) is type(second) and one.linked == other.linked and _same_shape(value, second)
+        )
+
+    def _with(self, values: Sequence[Any]) -> Filled:
+        written = tuple(
+            # The words of the example's own value stay as they were typed.
+            self.example.request[slot.start : slot.end] if value == slot.values[0] else slot.words(value) or ""
+            for slot, value in zip(self.slots, values, strict=True)
+        )
+        return Filled(self._text(values, written), self._calls(values), tuple(values), written)
+
+    def _text(self, values: Sequence[Any], written: Sequence[str], marked: int | None = None) -> str:
         """The request with these words in its slots; those of the `marked` one between two NULs."""
+        parts = [
+            (slot.start, slot.end, f"\0{words}\0" if index == marked else words)
+            for index, (slot, words) in enumerate(zip(self.slots, written, strict=True))
+        ]
+        for slot, value in zip(self.slots, values, strict=True):
+            for start, end, form in slot.again:
+                said = None if value == slot.values[0] else write(value, form)
+                parts.append((start, end, self.example.request[start:end] if said is None else said))
         text, last = "", 0
-        for index, (slot, words) in enumerate(zip(self.slots, written, strict=True)):
-            text += self.example.request[last : slot.start]
-            words = words[:1].upper() + words[1:] if not text and self.example.request[slot.start].isupper() else words
-            text = _with_article(text, words)
-            text += f"\0{words}\0" if index == marked else words
-            last = slot.end
+        for start, end, words in sorted(parts):
+            text += self.example.request[last:start]
+            own = self.example.request[start:end]
+            if own[:1].isupper() and re.search(r"(^|[.!?]\s+)$", text):
+                words = re.sub(r"^(\0?)(.)", lambda match: match[1] + match[2].upper(), words)
+            text = (_with_article(text, words) if words.strip("\0") != own else text) + words
+            last = end
         return text + self.example.request[last:]
 
     def _calls(self, values: Sequence[Any]) -> tuple[Call, ...]:
@@ -169,6 +210,22 @@ class RequestTemplate:
         return tuple(Call(call.name, given) for call, given in zip(self.example.calls, arguments, strict=True))
 
 
+def linked_slots(slots: Sequence[Slot], is_limit: Sequence[bool]) -> tuple[Slot, ...]:
+    """Slots that say two or more dates or times, or a lowest and a highest number (`is_limit`, by slot), are linked."""
+    times = [index for index, slot in enumerate(slots) if slot.linked == "time"]
+    limits = [index for index, slot in enumerate(slots) if is_limit[index] and isinstance(slot.values[0], (int, float))]
+    linked: list[Slot] = []
+    for index, slot in enumerate(slots):
+        kind = "time" if len(times) > 1 and index in times else "number" if len(limits) > 1 and index in limits else None
+        linked.append(replace(slot, linked=kind))
+    return tuple(linked)
+
+
+def _same_shape(one: Any, other: Any) -> bool:
+    """Whether two values can be put in order: numbers, or texts in the same pattern of digits."""
+    return not isinstance(one, str) or re.sub(r"\d", "0", one) == re.sub(r"\d", "0", other)
+
+
 def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _copy(item) for key, item in value.items()}
@@ -176,27 +233,13 @@ def _copy(value: Any) -> Any:
 
 
 def _with_article(before: str, words: str) -> str:
-    """The text before a value with the article that fits the value's first letter."""
+    """The text before a value with the article that fits the value's first sound."""
     match = re.search(r"\b(an?) $", before, re.I)
-    if match is None or not words[:1].isalpha():
+    words = words.strip("\0")
+    if match is None or not words[:1].isalnum():
         return before
-    article = "an" if words[0].lower() in "aeiou" and not re.match(r"(uni|us|eu|one)", words, re.I) else "a"
+    article = "an" if _VOWEL.match(words) and not _CONSONANT.match(words) else "a"
+    # F, H, L, M, N, R, S and X are spelled with a vowel only where they stand for themselves: an SUV, an M, but a sofa.
+    if words[0].lower() in "fhlmnrsx" and not re.match(r"[A-Z]([A-Z]|\b|-)|(hour|honest|heir|hono)", words):
+        article = "a"
     return before[: match.start()] + (article.capitalize() if match[1][0].isupper() else article) + " "
-
-
-def _without_words(text: str) -> str | None:
-    """A text without what stands between two NULs, and the words that go with it; None if nothing a person says is left."""
-    before, _, after = text.split("\0")
-    unit = _UNIT.match(after)
-    after = after[unit.end() :] if unit else after
-    preposition = _PREPOSITION.search(before)
-    if preposition is not None and re.match(
-        r"\s*($|[,.?!;]|and\b|at\b|on\b|in\b|for\b|to\b|from\b|please\b|by\b|with\b|until\b)", after
-    ):
-        before = before[: preposition.start()]
-    elif re.search(r"\b(the|my|our)\s+$", before, re.I) and re.match(r"\s+[a-z]+", after):
-        after = after.lstrip()
-    else:
-        return None
-    left = re.sub(r"\s+([,.?!;])", r"\1", re.sub(r"\s{2,}", " ", before + after)).strip()
-    return left if len(left.split()) >= 2 else None

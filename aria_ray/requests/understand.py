@@ -1,54 +1,59 @@
 """From an example to a template: its values found in its words, and the values that may stand in their place."""
 
+import difflib
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aria_ray.grammar import ToolDefinition
 from aria_ray.requests.example import ExampleRequest
-from aria_ray.requests.pools import fits, like, named_values, pool_of, split_words
-from aria_ray.requests.template import Place, RequestTemplate, Slot
-from aria_ray.requests.values import Span, find, find_opposite, leaves
+from aria_ray.requests.fitting import is_verb_there, kind_of
+from aria_ray.requests.opposites import find_opposite
+from aria_ray.requests.others import Asked, other_values
+from aria_ray.requests.pools import split_words
+from aria_ray.requests.spellings import verb_of, write
+from aria_ray.requests.template import Place, RequestTemplate, Slot, linked_slots
+from aria_ray.requests.values import Span, find, leaves
 
 Known = Mapping[tuple[str, str], tuple[Any, ...]]
 """Values of other examples by tool and parameter."""
+_LIMIT = re.compile(
+    r"\b(min|max|minimum|maximum|lowest|highest|low|high|from|to|start|end|first|last|lower|upper|below|above)\b"
+)
+MIN_LIKENESS = 0.8
+"""Least likeness (difflib's ratio) of words that may be a value with a typing error."""
 
 
 def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], known: Known) -> RequestTemplate:
     """The template of an example. `tools` are definitions by name, `known` values of other examples."""
     found: list[Slot] = []
     notes: list[str] = []
-    waiting = [
-        ((index, path), value)
-        for index, call in enumerate(example.calls)
-        for path, value in leaves(call.arguments)
-        if path and value is not None
-    ]
     # Long values first: a short one may be a part of their words.
-    for place, value in sorted(waiting, key=lambda item: -len(str(item[1]))):
-        call = example.calls[place[0]]
-        parameter = split_words(str(next((key for key in reversed(place[1]) if isinstance(key, str)), "")))
+    for place, value in sorted(_values(example), key=lambda item: -len(str(item[1]))):
+        asked = _asked(example, place, tools)
+        spans = [] if isinstance(value, bool) else _free(find(value, example.request), found, value)
         if isinstance(value, bool):
-            slot = _opposite_slot(example, place, value, found)
+            slot = _opposite_slot(example, place, value, found, asked)
         else:
-            spans = [span for span in find(value, example.request) if not _taken(span, found, value)]
-            slot = (
-                None if not spans else _slot(example, place, value, _nearest(spans, parameter, example.request), tools, known)
-            )
+            slot = _slot(example, place, value, spans, asked, known) if spans else None
         if slot is None:
-            notes.append(f"{call.name}.{'.'.join(map(str, place[1]))}: {value!r} is not in the words and stays as it is")
+            notes.append(_not_found(example, place, value, found))
             continue
         same = next((index for index, other in enumerate(found) if other.start == slot.start), None)
-        if same is not None:
-            found[same] = _shared(found[same], slot)
-        else:
+        if same is None:
             found.append(slot)
-    slots = tuple(sorted(found, key=lambda slot: slot.start))
-    for slot in slots:
-        if len(slot.values) == 1:
-            words = example.request[slot.start : slot.end]
-            notes.append(f"{words!r} has no other values; name some in `values`, or in the schema's `examples`")
-    return RequestTemplate(example, slots, tuple(notes))
+        else:
+            found[same] = _shared(found[same], slot)
+    slots = sorted(found, key=lambda slot: slot.start)
+    notes += [
+        f"{example.request[slot.start : slot.end]!r} has no other values; name some in `values`, or in the schema's `examples`"
+        for slot in slots
+        if len(slot.values) == 1 and slot.linked is None
+    ]
+    limits = [_LIMIT.search(split_words(str(slot.places[0][1][-1]))) is not None for slot in slots]
+    return RequestTemplate(example, linked_slots(slots, limits), tuple(notes))
 
 
 def values_by_parameter(examples: Iterable[ExampleRequest]) -> Known:
@@ -63,81 +68,122 @@ def values_by_parameter(examples: Iterable[ExampleRequest]) -> Known:
     return {key: tuple(known) for key, known in values.items()}
 
 
-def _slot(
-    example: ExampleRequest, place: Place, value: Any, span: Span, tools: Mapping[str, ToolDefinition], known: Known
-) -> Slot:
-    call, (parameter, *rest) = example.calls[place[0]], place[1]
-    schema = _schema_at(tools[call.name]["function"]["parameters"], place[1]) if call.name in tools else {}
-    given = example.values.get(
-        str(rest[-1] if rest and isinstance(rest[-1], str) else parameter), example.values.get(str(parameter))
+def _values(example: ExampleRequest) -> Iterator[tuple[Place, Any]]:
+    for index, call in enumerate(example.calls):
+        for path, value in leaves(call.arguments):
+            if path and value is not None:
+                yield (index, path), value
+
+
+def _asked(example: ExampleRequest, place: Place, tools: Mapping[str, ToolDefinition]) -> Asked:
+    """What is known of the argument at a place."""
+    name, path = example.calls[place[0]].name, place[1]
+    named = [key for key in path if isinstance(key, str)]
+    definition: Mapping[str, Any] = tools[name]["function"] if name in tools else {"parameters": {}}
+    return Asked(
+        tool=name,
+        tool_words=f"{split_words(name)}. {definition.get('description', '')}",
+        parameter=str(path[0]),
+        name=named[-1] if named else str(path[0]),
+        path=path[1:],
+        schema=_schema_at(definition["parameters"], path),
     )
-    if given is not None:
-        others: Sequence[Any] = given
-    else:
-        others = _others(value, schema, call.name, str(parameter), rest, known)
-    kept = [other for other in others if type(other) is type(value) and (not schema or fits(other, schema))]
-    distinct = list(dict.fromkeys([value, *kept]))
-    return Slot(span.start, span.end, (place,), span.form, tuple(distinct))
 
 
-def _others(
-    value: Any, schema: Mapping[str, Any], tool: str, parameter: str, rest: Sequence[str | int], known: Known
-) -> list[Any]:
-    named = list(named_values(schema))
-    if "enum" in schema or any("enum" in option for option in schema.get("anyOf", ())):
-        return named
-    name = str(next((key for key in reversed(rest) if isinstance(key, str)), parameter))
-    others = [leaf for other in known.get((tool, parameter), ()) for path, leaf in leaves(other) if _alike(path, rest)]
-    kin = like(value, schema, f"{tool}.{parameter}:{value}")
-    others += [*named, *kin]
-    if isinstance(value, str) and not kin:
-        others += pool_of(name, schema)
-    return others
+def _slot(example: ExampleRequest, place: Place, value: Any, spans: Sequence[Span], asked: Asked, known: Known) -> Slot:
+    text = example.request
+    span = _as_verb(_nearest(spans, asked.name, text), value, text)
+    again = tuple((other.start, other.end, other.form) for other in spans if other.start != span.start and _is_text(value))
+    given = example.values.get(asked.name, example.values.get(asked.parameter))
+    values = [value]
+    for other in other_values(value, asked, known, (text[: span.start], text[span.end :]), given):
+        ways = (span.form, *(form for _, _, form in again))
+        if other not in values and all(write(other, form) is not None for form in ways):
+            values.append(other)
+    moves = given is None and isinstance(value, str) and kind_of(value) in ("date", "time", "date and time")
+    linked = "time" if moves and "enum" not in asked.schema else None
+    return Slot(span.start, span.end, (place,), span.form, tuple(values), again=again, linked=linked)
 
 
-def _alike(path: Sequence[str | int], rest: Sequence[str | int]) -> bool:
-    """Whether two paths lead to the same kind of value: they differ in places of lists alone."""
-    return [key for key in path if isinstance(key, str)] == [key for key in rest if isinstance(key, str)]
+def _as_verb(span: Span, value: Any, text: str) -> Span:
+    """A span in the form of a verb where it says what is to be done: `open the blinds` is closed by `close the blinds`."""
+    said = text[span.start : span.end]
+    if isinstance(value, str) and verb_of(value) == said.lower() and is_verb_there(said, text[: span.start], text[span.end :]):
+        return replace(span, form="verb|capital" if said[0].isupper() else "verb")
+    return span
 
 
-def _opposite_slot(example: ExampleRequest, place: Place, value: bool, found: Sequence[Slot]) -> Slot | None:
-    """A slot for true or false where exactly one word of the request has an opposite; others stay as they are."""
-    opposite = find_opposite(example.request)
-    if opposite is None or _taken(opposite[0], found, value) or len(example.calls) > 1:
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > 2
+
+
+def _opposite_slot(example: ExampleRequest, place: Place, value: bool, found: Sequence[Slot], asked: Asked) -> Slot | None:
+    """A slot for true or false where one word of the request has an opposite; others stay as they are."""
+    if len(example.calls) > 1:
         return None
-    span, word, other = opposite
-    return Slot(span.start, span.end, (place,), span.form, (value, not value), (word, other))
+    description = f"{asked.schema.get('description', '')}. {asked.tool_words}"
+    word = find_opposite(example.request, asked.name, description, asked.tool)
+    if word is None or any(slot.start < word.end and word.start < slot.end for slot in found):
+        return None
+    return Slot(word.start, word.end, (place,), "opposite", (value, not value), (word.said, word.other))
 
 
-def _taken(span: Span, found: Sequence[Slot], value: Any) -> bool:
-    """Whether the words say another value already. The same value may be said once for two arguments."""
-    return any(
-        slot.start < span.end and span.start < slot.end and not (slot.start == span.start and slot.values[0] == value)
-        for slot in found
-    )
+def _free(spans: Sequence[Span], found: Sequence[Slot], value: Any) -> list[Span]:
+    """Places that say no other value; those that say the same value for another argument only where there is no free one."""
+    free = [span for span in spans if not any(slot.start < span.end and span.start < slot.end for slot in found)]
+    shared = [span for span in spans if any(slot.start == span.start and slot.values[0] == value for slot in found)]
+    if _is_text(value):
+        return shared or free
+    return free or shared
 
 
 def _nearest(spans: Sequence[Span], parameter: str, text: str) -> Span:
     """The place of a value that is nearest to a word of its parameter's name; the first where no such word is said."""
-    best = [span for span in spans if span.form == spans[0].form] or list(spans)
-    words = [match.start() for word in parameter.split() for match in re.finditer(rf"\b{re.escape(word)}", text, re.I)]
+    best = [span for span in spans if span.rank == spans[0].rank]
+    words = [
+        match.start() for word in split_words(parameter).split() for match in re.finditer(rf"\b{re.escape(word)}", text, re.I)
+    ]
     return min(best, key=lambda span: min((abs(span.start - word) for word in words), default=0))
 
 
 def _shared(one: Slot, other: Slot) -> Slot:
     """A slot that stands for two arguments with the same words: values that fit both."""
     values = tuple(value for value in one.values if value in other.values)
-    return Slot(one.start, one.end, (*one.places, *other.places), one.form, values)
+    return replace(one, places=(*one.places, *other.places), values=values)
+
+
+def _not_found(example: ExampleRequest, place: Place, value: Any, found: Sequence[Slot]) -> str:
+    """The note on a value that is not in the words, with what the words say in its place where that can be told."""
+    name = f"{example.calls[place[0]].name}.{'.'.join(map(str, place[1]))}"
+    shown = json.dumps(value, ensure_ascii=False)
+    note = f"{name}: {shown} is not in the words and stays as it is"
+    if isinstance(value, bool):
+        # `only unread mail` says it, and there is no other word for its opposite.
+        return f"{name}: {shown} stays as it is; a word for it has no known opposite here"
+    if isinstance(value, str) and len(value) > 3:
+        size = len(value.split())
+        words = re.findall(r"[\w'-]+", example.request)
+        windows = [" ".join(words[start : start + size]) for start in range(len(words) - size + 1)]
+        near = difflib.get_close_matches(value.lower(), [window.lower() for window in windows], n=1, cutoff=MIN_LIKENESS)
+        return f"{note}; the words say {near[0]!r}: is one of them misspelled?" if near else note
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        free = [
+            match[0]
+            for match in re.finditer(r"(?<![\w.,-])\d+(?:[.,]\d+)*", example.request)
+            if not any(slot.start < match.end() and match.start() < slot.end for slot in found)
+        ]
+        return f"{note}; the words say {', '.join(free)}: is one of them wrong?" if free else note
+    return note
 
 
 def _schema_at(schema: Mapping[str, Any], path: Sequence[str | int]) -> Mapping[str, Any]:
     """The schema of a value within the arguments; empty where none says."""
     here: Mapping[str, Any] = schema
     for key in path:
+        options = [here, *here.get("anyOf", ()), *here.get("oneOf", ())]
         if isinstance(key, int):
-            here = here.get("items") or {}
+            here = next((option["items"] for option in options if isinstance(option.get("items"), Mapping)), {})
         else:
-            options = [here, *here.get("anyOf", ())]
             here = next((option["properties"][key] for option in options if key in option.get("properties", {})), {})
         if not isinstance(here, Mapping):
             return {}

@@ -86,6 +86,7 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
                 directory,
                 lambda done, total: update(done, total, f"{done:,} rows"),
                 hold_out=not run.config.validation.requests,
+                serve_teacher=partial(teacher, run),
             )
 
     manifest = run.make(DATASET, produce)
@@ -216,4 +217,13 @@ def endpoint(run: Run, model: Path, base: bool = False) -> Iterator[Endpoint]:
     with ExitStack() as stack:
         with run.terminal.stage("endpoint of the base model" if base else "endpoint") as update:
             live = stack.enter_context(serve_model(run.config.serving, model, base=base, on_progress=partial(update, 0, 0)))
+        yield live
+
+
+@contextmanager
+def teacher(run: Run) -> Iterator[Endpoint]:
+    """A live endpoint of the model in `dataset.teacher.source`, for as long as the block runs."""
+    wanted = run.config.dataset.teacher
+    source = prepare_base(run.config.model.model_copy(update={"source": wanted.source if wanted else None}))
+    with serve_model(run.config.serving, source, base=True) as live:
         yield live

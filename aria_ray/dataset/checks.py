@@ -11,8 +11,8 @@ from aria_ray.grammar import (
     MIN_THOUGHT_PIECES,
     Message,
     is_thought,
-    names_functions,
     message_calls,
+    names_functions,
     thought_functions,
     thought_pieces,
 )

@@ -28,6 +28,7 @@ from aria_ray.dataset.quality import Quality, facts_of, sampled_share
 from aria_ray.dataset.rows import Row, RowMaker
 from aria_ray.dataset.samples import Samples
 from aria_ray.dataset.sampling import choose_templates
+from aria_ray.dataset.teacher.asking import OpenEndpoint
 from aria_ray.dataset.templates import Template
 from aria_ray.dataset.user_rows import read_source
 from aria_ray.errors import AriaError, DataError
@@ -65,17 +66,22 @@ SCHEMA = pa.schema(
 
 
 def generate_dataset(
-    config: DatasetConfig, out: Path, on_progress: OnRows | None = None, *, hold_out: bool = True
+    config: DatasetConfig,
+    out: Path,
+    on_progress: OnRows | None = None,
+    *,
+    hold_out: bool = True,
+    serve_teacher: OpenEndpoint | None = None,
 ) -> DatasetResult:
     """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
     `on_progress(done, total)` counts rows; with example requests the total is an estimate. `hold_out` is whether example
-    requests are held out for the test. No file appears unless the dataset passes every gate.
+    requests are held out for the test; `serve_teacher` opens an endpoint of `dataset.teacher.source`. No file appears unless the dataset passes every gate.
 
     Raises:
         DataError: a template, a tool, a request or a conversation is wrong, there are too few, or the dataset fails a gate.
     """
-    own = request_rows(config, hold_out=hold_out)
+    own = request_rows(config, hold_out=hold_out, serve_teacher=serve_teacher)
     items = dataset_items(config, own)
     num_rows = sum(_num_rows(item, config) for item in items)
     out.mkdir(parents=True, exist_ok=True)
@@ -95,6 +101,8 @@ def generate_dataset(
                     on_progress(quality.num_rows, max(num_rows, quality.num_rows))
         parquet.close()
         figures = quality.checked()
+    if own is not None and own.own.yields:
+        figures["teacher"] = dict(own.own.yields)
     write_json(out / QUALITY_FILE, figures)
     with atomic_path(out / SAMPLES_FILE) as path:
         path.write_text(samples.markdown(), encoding="utf-8")
@@ -105,7 +113,9 @@ def generate_dataset(
     )
 
 
-def request_rows(config: DatasetConfig, *, hold_out: bool = True) -> RequestRows | None:
+def request_rows(
+    config: DatasetConfig, *, hold_out: bool = True, serve_teacher: OpenEndpoint | None = None
+) -> RequestRows | None:
     """What makes the rows of example requests; None where there are none.
 
     Raises:
@@ -113,7 +123,8 @@ def request_rows(config: DatasetConfig, *, hold_out: bool = True) -> RequestRows
     """
     if not config.has_requests:
         return None
-    return RequestRows(own_requests(config, hold_out=hold_out), config.rows_per_request, config.seed)
+    own = own_requests(config, hold_out=hold_out, serve_teacher=serve_teacher)
+    return RequestRows(own, config.rows_per_request, config.seed)
 
 
 def dataset_items(config: DatasetConfig, own: RequestRows | None = None) -> list[Item]:

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from aria_ray.config.schema import DatasetConfig
+from aria_ray.dataset.teacher.asking import OnAnswer, OpenEndpoint
+from aria_ray.dataset.teacher.taught import taught_requests, teacher_cache
 from aria_ray.dataset.templates import stable_fraction
 from aria_ray.errors import DataError
 from aria_ray.requests.composed import composed_requests
@@ -51,6 +53,8 @@ class OwnRequests:
 
     tools: Mapping[str, SourcedTool]
     sources: tuple[Source, ...]
+    yields: Mapping[str, int] = field(default_factory=dict)
+    """Requests of the teacher's that were asked for, kept, and refused by reason."""
 
     @property
     def trained(self) -> tuple[Source, ...]:
@@ -63,35 +67,44 @@ class OwnRequests:
         return any(source.held_out for source in self.sources)
 
 
-def own_requests(config: DatasetConfig, *, hold_out: bool = True, taught: Sequence[ExampleRequest] = ()) -> OwnRequests:
+def own_requests(
+    config: DatasetConfig,
+    *,
+    hold_out: bool = True,
+    serve_teacher: OpenEndpoint | None = None,
+    on_taught: OnAnswer | None = None,
+) -> OwnRequests:
     """The user's tools with their requests: from files, from docstrings, from the teacher, else composed.
 
-    `hold_out` is whether `dataset.held_out_share` of the people's requests are kept for the test.
+    `hold_out` is whether `dataset.held_out_share` of the people's requests are kept for the test. `serve_teacher` opens an
+    endpoint of `dataset.teacher.source`; `on_taught(done, total)` counts a teacher's answers.
 
     Raises:
-        DataError: a source of tools or a file of requests is wrong.
+        DataError: a source of tools or a file of requests is wrong, or the teacher does not answer.
     """
     tools = read_tools(config.tools) if config.tools else builtin_tools(config)
-    placed = own_examples(config, tools) if config.tools else builtin_examples(tools)
-    held_out = _held_out([example for _, example in placed], config.held_out_share) if hold_out else set()
-    people = [(example, index in held_out) for index, (_, example) in enumerate(placed)]
-    taught_of = [(example, False) for example in taught]
-    called = {call.name for example, held in (*people, *taught_of) if not held for call in example.calls}
-    composed = [
-        (example, False) for name, tool in tools.items() if name not in called for example in composed_requests(tool.definition)
-    ]
     definitions = {name: tool.definition for name, tool in tools.items()}
-    values = values_by_parameter(example for example, held in (*people, *taught_of) if not held)
-    sources: list[Source] = []
-    by_origin: dict[Origin, list[tuple[ExampleRequest, bool]]] = {
-        "request" if config.tools else "builtin": people,
-        "taught": taught_of,
+    examples = [example for _, example in (own_examples(config, tools) if config.tools else builtin_examples(tools))]
+    held = _held_out(examples, config.held_out_share) if hold_out else set()
+    trained = [example for index, example in enumerate(examples) if index not in held]
+    kept_back = [examples[index] for index in sorted(held)]
+    cache = teacher_cache()
+    taught = taught_requests(config, definitions, trained, cache, on_taught, held_out=kept_back, serve=serve_teacher)
+    trained += taught.requests
+    called = {call.name for example in trained for call in example.calls}
+    composed = [example for name, tool in tools.items() if name not in called for example in composed_requests(tool.definition)]
+    values = values_by_parameter(trained)
+    by_origin: dict[Origin, Sequence[ExampleRequest]] = {
+        "request" if config.tools else "builtin": examples,
+        "taught": taught.requests,
         "composed": composed,
     }
-    for origin, examples in by_origin.items():
-        for number, (example, held) in enumerate(examples, start=1):
-            sources.append(Source(origin, number, understand(example, definitions, values), held))
-    return OwnRequests(tools, tuple(sources))
+    sources = tuple(
+        Source(origin, number, understand(example, definitions, values), worded is examples and number - 1 in held)
+        for origin, worded in by_origin.items()
+        for number, example in enumerate(worded, start=1)
+    )
+    return OwnRequests(tools, sources, taught.yields)
 
 
 def own_examples(config: DatasetConfig, tools: Mapping[str, SourcedTool]) -> list[PlacedExample]:

@@ -153,6 +153,8 @@ def validate(
     """
     if url is None and (model or key_variable):
         raise AriaError("--model and --key-env say how to reach an --endpoint", "give its address, or leave them out")
+    if requests and require_ready:
+        raise AriaError("--require-ready needs every figure and --requests measures some of them", "leave one of the two out")
     run = _run(arguments, out or (ENDPOINT_OUT if url else DEFAULT_OUT))
     from aria_ray import pipeline
 

@@ -322,9 +322,9 @@ class TargetsConfig(Section):
     memory_growth: Share = Field(default=0.05, ge=0, le=1)
     """Largest growth of the serving processes' memory over the sustained load, as a fraction of its mean."""
     accuracy: Share = Field(default=0.85, gt=0, le=1)
-    """Least fraction of held-out conversations that are right."""
+    """Least fraction that is right of the requests in people's words, or without any of the held-out conversations."""
     tool_compliance: Share = Field(default=0.80, gt=0, le=1)
-    """Least fraction of held-out conversations whose tools are called exactly where they are needed, with valid arguments."""
+    """Least fraction of the same whose tools are called exactly where they are needed, with valid arguments."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

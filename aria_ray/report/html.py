@@ -111,7 +111,7 @@ def render_html(report: Report, evidence: Evidence) -> str:
         judged=_judged(report),
         others=[metric for metric in report.metrics if metric.target is None],
         pictures=[_picture(plot, evidence) for plot in PLOTS],
-        requests=_request_rows(evidence.validation.your_requests) if report.your_requests else [],
+        requests=_request_rows(evidence.validation.your_requests),
         shares=_share_rows(evidence),
         bfcl=_pairs(evidence.validation.bfcl, evidence.validation.bfcl_base),
         outcomes=_outcomes(evidence),

@@ -180,7 +180,8 @@ async def _converse(client: Client, case: Mapping[str, Any], conversation: _Conv
             conversation.ended = True
             conversation.outcome, conversation.detail = _judge(case, conversation.rounds, content)
             if reply.finish_reason == "length" and conversation.outcome != "correct":
-                conversation.detail = f"cut off at {options.get('max_tokens', 'most')} tokens; {conversation.detail}"
+                limit = f"{options['max_tokens']} tokens" if "max_tokens" in options else "the endpoint's limit"
+                conversation.detail = f"cut off at {limit}; {conversation.detail}"
             return
         conversation.rounds.append(calls)
         conversation.messages += _tool_messages(case, message, calls)

@@ -90,7 +90,7 @@ def wrong_requests(cases: Cases, results: Sequence[CaseResult]) -> list[WrongReq
             continue
         wanted, rounds = expected_rounds(case), _calls_made(result)
         kind = _kind([call for calls in wanted for call in calls], rounds, result)
-        got = calls_in_words(rounds) if rounds else _last_words(result) or result.detail
+        got = calls_in_words(rounds) if rounds else _last_words(result) or _without_words(result)
         kinds[kind].append(
             WrongRequest(request=request_text(case), kind=kind, wanted=_wanted(case), got=_cut_off(result) + got)
         )
@@ -161,6 +161,10 @@ def _calls_made(result: CaseResult) -> list[tuple[Call, ...]]:
 def _last_words(result: CaseResult) -> str:
     contents = [message.get("content") for message in result.transcript if message["role"] == "assistant"]
     return str(contents[-1] or "").strip() if contents else ""
+
+
+def _without_words(result: CaseResult) -> str:
+    return result.detail if result.outcome == "malformed" else "an empty answer"
 
 
 def _cut_off(result: CaseResult) -> str:

@@ -51,6 +51,11 @@ def test_the_default_recipe_is_laptop_and_overrides_may_stand_alone():
         (["chat", "--url", "host"], "--url host must be an address such as http://127.0.0.1:8000/v1"),
         (["chat", "--tool", "percent_off"], "did you mean percent_of?"),
         (["validate", "smoke", "--endpoint", "host"], "--endpoint host must be an address such as http://127.0.0.1:8000/v1"),
+        (
+            ["validate", "--requests", "a.jsonl", "--require-ready"],
+            "--requests measures some of them; leave one of the two out",
+        ),
+        (["validate", "--requests", "no.jsonl"], "no.jsonl"),
         (["config", "smoke", "--schema"], "--schema is the same for every recipe; leave out smoke"),
         (["run", "smoke", "bogus"], "must look like section.key=value"),
         (["train", "smoke"], "is not complete; run `aria generate`"),

@@ -113,7 +113,7 @@ def test_a_page_of_nothing_says_what_is_unmeasured(run):
     report, _ = run
     parsed = Page(render_html(report.model_copy(update={"reasons": (), "metrics": ()}), Evidence()))
     assert "svg" not in {tag for tag, _ in parsed.tags}
-    assert parsed.words.count("unmeasured: no") == 14
+    assert parsed.words.count("unmeasured: no") == 15
     assert "unmeasured: no steps in training/log.jsonl" in parsed.words
 
 

@@ -163,7 +163,9 @@ def test_a_call_may_be_as_long_as_the_right_one():
 
 def test_an_answer_that_was_cut_off_is_told_so():
     result = answered(HIT, saying("Let me think about"), reason="length")
-    assert wrong_requests([HIT], [result])[0].got.startswith("(cut off at")
+    assert wrong_requests([HIT], [result])[0].got == "(cut off at 208 tokens) Let me think about"
+    empty = answered(HIT, saying(" "), reason="length", max_tokens=None)
+    assert wrong_requests([HIT], [empty])[0].got == "(cut off at the endpoint's limit) an empty answer"
 
 
 def test_shares_of_calls_and_refusals_and_of_nothing_that_failed():

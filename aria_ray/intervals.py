@@ -32,7 +32,8 @@ def clustered_wilson_interval(successes: Sequence[bool], clusters: Sequence[Hash
     cases, share = _effective_cases(successes, clusters), sum(successes) / len(successes)
     centre = (share + Z_95**2 / (2 * cases)) / (1 + Z_95**2 / cases)
     half = Z_95 / (1 + Z_95**2 / cases) * math.sqrt(share * (1 - share) / cases + Z_95**2 / (4 * cases**2))
-    return (max(0.0, centre - half), min(1.0, centre + half))
+    # Rounding leaves 1e-17 where none is right.
+    return (max(0.0, centre - half) if share > 0 else 0.0, min(1.0, centre + half) if share < 1 else 1.0)
 
 
 def paired_difference(

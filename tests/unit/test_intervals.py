@@ -100,6 +100,9 @@ def test_copies_of_a_case_add_nothing():
 
 def test_clusters_that_are_all_right_count_as_one_case_each():
     assert clustered_wilson_interval([True] * 50, list(range(10)) * 5) == pytest.approx(wilson_interval(10, 10), abs=1e-5)
+    for cases in range(1, 30):
+        assert clustered_wilson_interval([False] * cases, range(cases))[0] == 0.0
+        assert clustered_wilson_interval([True] * cases, range(cases))[1] == 1.0
     assert clustered_wilson_interval([True] * 5, ["the same"] * 5) == pytest.approx(wilson_interval(1, 1), abs=1e-5)
     with pytest.raises(ValueError, match="2 cases and 1 clusters"):
         clustered_wilson_interval([True, False], [1])

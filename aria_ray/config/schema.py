@@ -107,8 +107,9 @@ class DatasetConfig(Section):
     others are simulated."""
     requests: tuple[str, ...] = ()
     """Files of example requests for your own tools, JSON Lines or YAML: what people say and what is to be called for it."""
-    rows_per_request: int = Field(default=12, gt=0)
-    """Number of rows that each example request becomes, with other values in place of its own."""
+    num_request_rows: int = Field(default=1200, gt=0)
+    """Number of rows to make of example requests, about: each is filled with other values as often as it takes, 2 to 40
+    times."""
     held_out_share: Share = Field(default=0.2, ge=0, lt=1)
     """Fraction of the example requests that are kept for the test, word for word, and that no training row is made from."""
     teacher: TeacherConfig | None = None

@@ -76,14 +76,16 @@ def generate_dataset(
     """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
     `on_progress(done, total)` counts rows; with example requests the total is an estimate. `hold_out` is whether example
-    requests are held out for the test; `serve_teacher` opens an endpoint of `dataset.teacher.source`. No file appears unless the dataset passes every gate.
+    requests are held out for the test; `serve_teacher` opens an endpoint of `dataset.teacher.source`. No file appears unless the
+    dataset passes every gate.
 
     Raises:
         DataError: a template, a tool, a request or a conversation is wrong, there are too few, or the dataset fails a gate.
     """
     own = request_rows(config, hold_out=hold_out, serve_teacher=serve_teacher)
     items = dataset_items(config, own)
-    num_rows = sum(_num_rows(item, config) for item in items)
+    num_rows = sum(_num_rows(item, config) for item in items if not item["request"])
+    num_rows += config.num_request_rows if own is not None else 0
     out.mkdir(parents=True, exist_ok=True)
     for name in (DATASET_FILE, PARQUET_FOLDER, SAMPLES_FILE):
         remove_leftovers(out / name)
@@ -124,7 +126,7 @@ def request_rows(
     if not config.has_requests:
         return None
     own = own_requests(config, hold_out=hold_out, serve_teacher=serve_teacher)
-    return RequestRows(own, config.rows_per_request, config.seed)
+    return RequestRows(own, config.num_request_rows, config.seed)
 
 
 def dataset_items(config: DatasetConfig, own: RequestRows | None = None) -> list[Item]:
@@ -163,7 +165,7 @@ def _templates(config: DatasetConfig) -> list[Template]:
 
 def _num_rows(item: Item, config: DatasetConfig) -> int:
     """Number of rows that an item becomes, about."""
-    return config.augmentations if item["template_id"] else config.rows_per_request if item["request"] else 1
+    return config.augmentations if item["template_id"] else 1
 
 
 def row_batches(config: DatasetConfig, items: list[Item], own: RequestRows | None = None) -> Iterator[pa.Table]:

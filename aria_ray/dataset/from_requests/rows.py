@@ -11,6 +11,7 @@ and `values` (other values):
     no_tool      small talk and questions that tools are not for
 """
 
+import functools
 import random
 import re
 from collections.abc import Collection, Sequence
@@ -46,10 +47,14 @@ COMMON_WORDS = {"what", "with", "that", "this", "when", "your", "from", "time", 
 """Long words that say nothing of the kind."""
 SHARES = {"absent": 0.12, "missing": 0.10, "two": 0.10, "follow_up": 0.10, "correction": 0.05}
 """Rows of each kind for each row of kind `values`, on average."""
+UNCALLED_SHARE = 0.5
+"""Rows of a request without calls for each row of one with calls."""
+FILLINGS = (2, 40)
+"""Fewest and most rows of kind `none` and `values` of a request: more values teach little after some dozens."""
 NO_TOOL_SHARE = 0.25
 """Rows of kind `no_tool` for each other row."""
-MIN_FOR_REFILLED = 4
-"""Fewest rows of an example of which the last ones are for validation and for the test."""
+REFILLED_EVERY = 12
+"""Of so many rows of kind `values` one is for validation."""
 NO_TOOL_SPLITS = {"test": 0.1, "validation": 0.08}
 """Shares of the messages that need no tool which are not for training."""
 
@@ -59,8 +64,17 @@ class RequestRows:
     """Makes the rows of the user's requests."""
 
     own: OwnRequests
-    rows_per_request: int
+    num_rows: int
+    """Number of rows to make, about."""
     seed: int
+
+    @functools.cached_property
+    def rows_per_request(self) -> int:
+        """Number of rows of kind `none` and `values` for each request that calls tools."""
+        called = sum(bool(source.example.calls) for source in self.own.trained)
+        others = len(self.own.trained) - called
+        each = called * (1 + sum(SHARES.values())) * (1 + NO_TOOL_SHARE) + others * UNCALLED_SHARE
+        return max(FILLINGS[0], min(FILLINGS[1], round(self.num_rows / max(1.0, each))))
 
     def item_ids(self) -> list[str]:
         """What rows are made of, in order: sources, then messages that need no tool."""
@@ -94,7 +108,7 @@ class RequestRows:
         rows, seen = [self.as_written(source, "train")], {source.example.request}
         for index in range(1, self.rows_per_request):
             rng = self._rng(f"{source.id}/values-{index}")
-            split = self._split(index)
+            split = self._split(source, index)
             for _ in range(MAX_DRAWS):
                 filled = source.template.filled(rng)
                 text = varied(filled.request, filled.written, rng)
@@ -232,7 +246,7 @@ class RequestRows:
 
     def _uncalled_rows(self, source: Source) -> list[Row]:
         rows = [self.as_written(source, "train")]
-        for index in range(1, max(2, self.rows_per_request // 2)):
+        for index in range(1, max(2, round(UNCALLED_SHARE * self.rows_per_request))):
             rng = self._rng(f"{source.id}/values-{index}")
             filled = source.template.filled(rng)
             text = varied(filled.request, filled.written, rng)
@@ -292,15 +306,15 @@ class RequestRows:
             random.Random(f"{self.seed}:shuffle:{rng.randrange(SHUFFLES)}").shuffle(names)
         return names
 
-    def _split(self, index: int) -> str:
-        """The last row of an example is for validation, and where no example is held out, the one before it for the test.
+    def _split(self, source: Source, index: int) -> str:
+        """Each twelfth row is for validation, and where no example is held out, as many are for the test.
 
         Their words are trained on, their values are not.
         """
-        left = self.rows_per_request - index
-        if self.rows_per_request < MIN_FOR_REFILLED or left > 2 or (left == 2 and self.own.holds_out):
-            return "train"
-        return "validation" if left == 1 else "test"
+        turn = (source.number + index) % REFILLED_EVERY
+        if turn == 0:
+            return "validation"
+        return "test" if turn == REFILLED_EVERY // 2 and not self.own.holds_out else "train"
 
     def _rng(self, row_id: str) -> random.Random:
         return random.Random(f"{self.seed}:{row_id}")

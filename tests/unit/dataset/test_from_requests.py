@@ -77,7 +77,7 @@ def configured(folder, **changes):
 
 
 def made(config):
-    rows = RequestRows(own_requests(config), config.rows_per_request, config.seed)
+    rows = RequestRows(own_requests(config), config.num_request_rows, config.seed)
     return [row for item_id in rows.item_ids() for row in rows.rows(item_id)]
 
 
@@ -97,9 +97,9 @@ def test_every_row_passes_the_checks_and_ids_are_unique(folder):
 
 def test_rows_depend_on_the_seed_and_their_ids_alone(folder):
     config = configured(folder, tools=[str(folder / "house_for_tests.py")])
-    rows = RequestRows(own_requests(config), config.rows_per_request, config.seed)
+    rows = RequestRows(own_requests(config), config.num_request_rows, config.seed)
     forward = {item: rows.rows(item) for item in rows.item_ids() if not item.startswith("request/0006")}  # ring counts
-    again = RequestRows(own_requests(config), config.rows_per_request, config.seed)
+    again = RequestRows(own_requests(config), config.num_request_rows, config.seed)
     backward = {item: again.rows(item) for item in reversed(list(forward))}
     assert {item: talks(rows) for item, rows in forward.items()} == {item: talks(backward[item]) for item in forward}
 
@@ -113,7 +113,7 @@ def test_values_in_calls_are_said_in_the_request(folder):
 
 
 def test_all_kinds_of_rows_are_there(folder):
-    kinds = Counter(row["augmentation"] for row in made(configured(folder, rows_per_request=30)))
+    kinds = Counter(row["augmentation"] for row in made(configured(folder, num_request_rows=600)))
     assert set(kinds) == {"none", "values", "absent", "missing", "two", "follow_up", "correction", "no_tool"}
     assert kinds["values"] > kinds["absent"] > 0
 

@@ -197,7 +197,7 @@ def _leak(content: str) -> str | None:
 
 
 def _judge(case: Mapping[str, Any], rounds: Sequence[Sequence[Call]], answer: str) -> tuple[Outcome, str]:
-    if not same_rounds(rounds, expected_rounds(case)):
+    if not same_rounds(rounds, expected_rounds(case), case["tools"]):
         return "wrong", f"calls differ from the reference: {calls_in_words(expected_rounds(case))}"
     if is_request(case):
         return ("correct", "") if rounds or answer.strip() else ("wrong", "empty answer")
@@ -217,7 +217,7 @@ def _result(case: Mapping[str, Any], conversation: _Conversation) -> CaseResult:
     calls = [call for calls in conversation.rounds for call in calls]
     compliant = conversation.ended and is_compliant(case, conversation.rounds)
     right_tools = _tool_names(conversation.rounds) == _tool_names(expected) and not conversation.num_unreadable
-    right_arguments = same_rounds(conversation.rounds, expected)
+    right_arguments = same_rounds(conversation.rounds, expected, case["tools"])
     return CaseResult(
         id=case["id"],
         category=case["category"],

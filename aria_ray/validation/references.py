@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aria_ray.grammar import Call, message_calls
+from aria_ray.grammar import Call, ToolDefinition, message_calls
 from aria_ray.requests.example import REQUEST_PREFIX
 from aria_ray.tools import schema_problem
 
@@ -41,12 +41,16 @@ def is_valid(case: Mapping[str, Any], call: Call) -> bool:
     return call.name in tools and schema_problem(tools[call.name], call.arguments) is None
 
 
-def same_rounds(ours: Sequence[Sequence[Call]], theirs: Sequence[Sequence[Call]]) -> bool:
+def same_rounds(
+    ours: Sequence[Sequence[Call]], theirs: Sequence[Sequence[Call]], tools: Sequence[ToolDefinition] = ()
+) -> bool:
     """Whether two sequences of rounds make the same calls.
 
-    The order within a round does not count, nor the case of text, blanks around it, or whether a whole number is a float.
+    The order within a round does not count, nor the case of text, blanks around it, or whether a whole number is a float. An
+    argument that has the default of its parameter in `tools` counts as left out.
     """
-    return [_canonical(calls) for calls in ours] == [_canonical(calls) for calls in theirs]
+    defaults = {tool["function"]["name"]: _defaults(tool) for tool in tools}
+    return [_canonical(calls, defaults) for calls in ours] == [_canonical(calls, defaults) for calls in theirs]
 
 
 def calls_in_words(rounds: Sequence[Sequence[Call]]) -> str:
@@ -55,8 +59,20 @@ def calls_in_words(rounds: Sequence[Sequence[Call]]) -> str:
     return ", ".join(calls) or "no call"
 
 
-def _canonical(calls: Sequence[Call]) -> list[str]:
-    return sorted(json.dumps([call.name, _normalised(call.arguments)], sort_keys=True) for call in calls)
+def _defaults(tool: ToolDefinition) -> dict[str, Any]:
+    properties = (tool["function"].get("parameters") or {}).get("properties") or {}
+    return {key: field["default"] for key, field in properties.items() if isinstance(field, Mapping) and "default" in field}
+
+
+def _canonical(calls: Sequence[Call], defaults: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each call as text, in an order of its own."""
+    said = []
+    for call in calls:
+        left_out = _normalised(defaults.get(call.name, {}))
+        given = _normalised(call.arguments)
+        kept = {key: value for key, value in given.items() if key not in left_out or left_out[key] != value}
+        said.append(json.dumps([call.name, kept], sort_keys=True))
+    return sorted(said)
 
 
 def _normalised(value: Any) -> Any:

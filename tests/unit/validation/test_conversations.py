@@ -196,3 +196,12 @@ def test_calls_compare_by_meaning():
     assert same_rounds([[one, other]], [[other, Call("f", {"t": "a b ", "x": 15.0})]])
     assert not same_rounds([[one], [other]], [[one, other]])
     assert not same_rounds([[one]], [[Call("f", {"x": 15})]])
+
+
+def test_an_argument_that_has_its_default_counts_as_left_out():
+    schema = {"type": "object", "properties": {"day": {"type": "string", "default": "Today"}, "on": {"type": "boolean"}}}
+    tools = [{"type": "function", "function": {"name": "hours", "parameters": schema}}]
+    said, unsaid = [[Call("hours", {"day": "today", "on": True})]], [[Call("hours", {"on": True})]]
+    assert same_rounds(said, unsaid, tools)
+    assert not same_rounds(said, unsaid)
+    assert not same_rounds([[Call("hours", {"day": "friday", "on": True})]], unsaid, tools)

@@ -24,7 +24,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     (r"\blatitude\b|\blat\b", -90, 90),
     (r"\blongitude\b|\b(lon|lng)\b", -180, 180),
     (r"\b(rating|stars?)\b", 1, 5),
-    (r"\b(thermostat|room temperature|heating)\b", 5, 30),
+    (r"\b(thermostat|temperature|heating|degrees)\b", 5, 30),
     (r"\b(guests?|people|persons?|party size|seats?|attendees|passengers?|adults|children|kids)\b", 1, 20),
     (r"\bnights?\b", 1, 21),
     (r"\bfloors?\b", 1, 40),

@@ -18,19 +18,21 @@ from aria_ray.requests.numbers import Spelling, number_spellings
 _SINGULAR_S = re.compile(r"(ss|us|is|[^aeiou]ics|news|series|species)$", re.I)
 VERBS = frozenset(
     {
-        "activate", "add", "allow", "answer", "approve", "arm", "ask", "assign", "begin", "block", "book", "boost", "bring",
-        "buy", "call", "cancel", "change", "charge", "check", "clean", "clear", "close", "collect", "complete", "confirm",
-        "connect", "continue", "copy", "create", "cut", "deactivate", "decline", "decrease", "delay", "delete", "deny",
-        "deposit", "dim", "disable", "disarm", "disconnect", "dismiss", "downgrade", "drop", "email", "enable", "end",
-        "enter", "exit", "extend", "feed", "file", "fill", "finish", "fix", "follow", "get", "give", "help", "hide", "hold",
-        "increase", "invite", "join", "keep", "leave", "let", "lift", "lock", "lower", "mail", "make", "mark", "merge",
-        "message", "move", "mute", "open", "order", "pause", "pay", "pick", "plan", "play", "post", "postpone", "practise",
-        "prepare", "print", "promote", "publish", "put", "raise", "read", "rebook", "reboot", "reject", "reload", "remind",
-        "remove", "rename", "renew", "reopen", "repeat", "replace", "reply", "reschedule", "reserve", "reset", "restart",
-        "restore", "resume", "return", "save", "schedule", "see", "sell", "send", "set", "ship", "show", "shuffle", "skip",
-        "sleep", "snooze", "sort", "start", "stop", "submit", "subscribe", "suspend", "switch", "sync", "take", "tell",
-        "terminate", "text", "tidy", "track", "transfer", "trash", "try", "turn", "unblock", "unfollow", "unlock", "unmute",
-        "unpin", "unsubscribe", "update", "upgrade", "upload", "use", "view", "visit", "wake", "warm", "wash", "watch",
+        "activate", "add", "allow", "answer", "approve", "arm", "ask", "assign", "bake", "begin", "block", "boil", "book",
+        "boost", "brew", "bring", "buy", "calculate", "call", "cancel", "change", "charge", "check", "clean", "clear",
+        "close", "collect", "complete", "confirm", "connect", "continue", "convert", "cook", "copy", "create", "cut",
+        "deactivate", "decline", "decrease", "delay", "delete", "deny", "deposit", "dim", "disable", "disarm", "disconnect",
+        "dismiss", "downgrade", "drop", "email", "empty", "enable", "end", "enter", "exit", "extend", "feed", "file", "fill",
+        "find", "finish", "fix", "follow", "get", "give", "hang", "help", "hide", "hire", "hold", "increase", "invite",
+        "join", "keep", "learn", "leave", "lend", "let", "lift", "lock", "look", "lower", "mail", "make", "mark", "merge",
+        "message", "move", "mow", "mute", "open", "order", "pause", "pay", "pick", "plan", "play", "post", "postpone",
+        "practise", "prepare", "print", "promote", "publish", "put", "raise", "rate", "read", "rebook", "reboot", "refund",
+        "reject", "reload", "remind", "remove", "rename", "renew", "rent", "reopen", "repeat", "replace", "reply",
+        "reschedule", "reserve", "reset", "restart", "restore", "resume", "return", "ring", "save", "schedule", "search",
+        "see", "sell", "send", "set", "ship", "show", "shuffle", "sign", "skip", "sleep", "snooze", "sort", "start", "stop",
+        "submit", "subscribe", "suspend", "sweep", "switch", "sync", "take", "teach", "tell", "terminate", "text", "tidy",
+        "track", "transfer", "translate", "trash", "try", "turn", "unblock", "unfollow", "unlock", "unmute", "unpin",
+        "unsubscribe", "update", "upgrade", "upload", "use", "vacuum", "view", "visit", "wake", "warm", "wash", "watch",
         "water", "write"
     }
 )  # fmt: skip  # a list reads better in rows

@@ -302,6 +302,31 @@ def config(
     typer.echo(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
 
 
+requests_app = typer.Typer(help="Example requests: what people say, and what is to be called.", no_args_is_help=True)
+app.add_typer(requests_app, name="requests")
+
+
+@requests_app.command("check")
+def check_requests(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines or YAML, as in dataset.requests.")],
+    tools: Annotated[
+        list[str] | None,
+        typer.Option("--tools", help="A source of tools, as in dataset.tools: the calls are checked against them. Repeatable."),
+    ] = None,
+) -> None:
+    """Say what was understood of each example request, and what is wrong with them."""
+    from aria_ray.requests.read import check_examples, read_requests
+    from aria_ray.requests.told import told
+    from aria_ray.tools.sources import read_tools
+
+    placed = [item for file in files for item in read_requests(file, "FILE")]
+    definitions = {name: tool.definition for name, tool in read_tools(tools or (), "--tools").items()}
+    if definitions:
+        check_examples(placed, definitions)
+    for line in told(placed, definitions):
+        typer.echo(line)
+
+
 def main() -> None:
     """Run the command line. Bad input is one line and exit 2; anything else that goes wrong shows its traceback."""
     prepare_environment()

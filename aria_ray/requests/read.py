@@ -12,35 +12,48 @@ from pydantic import ValidationError
 from aria_ray.errors import DataError
 from aria_ray.grammar import ToolDefinition
 from aria_ray.requests.example import ExampleRequest
+from aria_ray.requests.lines import Unreadable, json_lines, yaml_lines
+from aria_ray.requests.values import leaves
 from aria_ray.tools import schema_problem
 
 PlacedExample = tuple[str, ExampleRequest]
 """An example, and where it stands, for messages."""
+KEYS = tuple(ExampleRequest.model_fields)
+"""Keys of a line."""
+MAX_SHOWN = 60
+"""Most characters of a value that a message shows."""
 MAX_NAMED = 20
 """Most problems that one message names."""
 SHAPE = 'write {"request": "...", "calls": [{"name": "...", "arguments": {...}}]}'
 
 
 def read_requests(path: Path, named_by: str) -> list[PlacedExample]:
-    """The example requests of a file; each with its place, `FILE:LINE` or `FILE:NUMBER` in YAML.
+    """The example requests of a file of JSON Lines, a JSON list or YAML, each with its place, `FILE:LINE`.
 
     Raises:
-        DataError: the file cannot be read, or lines of it are wrong; the message names each.
+        DataError: the file cannot be read, or lines of it are wrong; the message names each of the first 20.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        items = list(_yaml_items(text) if path.suffix in (".yaml", ".yml") else _json_lines(text))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DataError(f"{named_by} {path} cannot be read ({reason})", "give JSON Lines or YAML in UTF-8") from None
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")
+    try:
+        lines = list(yaml_lines(text) if is_yaml else json_lines(text))
+    except (yaml.YAMLError, ValueError) as error:
+        raise DataError(f"{named_by} {path} cannot be read ({' '.join(str(error).split())})", SHAPE) from None
     placed, problems = [], []
-    for number, item in items:
+    for number, item in lines:
+        place = f"{path}:{number}"
+        problem = item.problem if isinstance(item, Unreadable) else _shape_problem(item)
+        if problem is not None:
+            problems.append(f"{place}: {problem}")
+            continue
         try:
-            placed.append((f"{path}:{number}", ExampleRequest.model_validate_json(json.dumps(item))))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            problems.append(f"{path}:{number}: {f'{where}: ' if where else ''}{first['msg'].removeprefix('Value error, ')}")
+            placed.append((place, ExampleRequest.model_validate_json(json.dumps(item))))
+        except (ValidationError, ValueError) as error:
+            problems.append(f"{place}: {_first_problem(error)}")
     _refuse(problems, SHAPE)
     if not placed:
         raise DataError(f"{named_by} {path} has no requests", SHAPE)
@@ -71,10 +84,26 @@ def _problems(example: ExampleRequest, tools: Mapping[str, ToolDefinition]) -> I
             problem = schema_problem(tools[call.name], call.arguments)
             if problem is not None:
                 yield f"arguments of {call.name}: {problem}"
+    yield from _value_problems(example, tools)
     parameters = {key for name in listed if name in tools for key in _parameters(tools[name])}
     if example.ask is not None and example.ask not in parameters:
         near = difflib.get_close_matches(example.ask, parameters, n=3, cutoff=0.3) or sorted(parameters)[:3]
         yield f"`ask` {example.ask!r} is no parameter of a tool; there are {', '.join(near)}"
+
+
+def _value_problems(example: ExampleRequest, tools: Mapping[str, ToolDefinition]) -> Iterator[str]:
+    """Values under `values` that stand for no argument of the calls."""
+    named = {
+        str(key)
+        for call in example.calls
+        for path, _ in leaves(call.arguments)
+        for key in path
+        if isinstance(key, str) and call.name in tools
+    }
+    for key in example.values:
+        if named and key not in named:
+            near = difflib.get_close_matches(key, sorted(named), n=3, cutoff=0.3) or sorted(named)[:3]
+            yield f"`values` has {key!r}, and no call has that argument; there are {', '.join(near)}"
 
 
 def _parameters(definition: ToolDefinition) -> Mapping[str, Any]:
@@ -88,18 +117,37 @@ def _refuse(problems: Sequence[str], fix: str) -> None:
         raise DataError("; ".join(problems[:MAX_NAMED]) + more, fix)
 
 
-def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
+def _shape_problem(item: Any) -> str | None:
+    """What is wrong with a line in a way that its reader would not name: no object, a key misspelled, calls in another form."""
+    if not isinstance(item, dict):
+        return f"{_short(item)} is no object"
+    for key in item:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            return f"there is no key {key!r}; {f'did you mean {near[0]!r}?' if near else 'there are ' + ', '.join(KEYS)}"
+    missing = [key for key in ("request", "calls") if key not in item]
+    if missing:
+        none = "; `calls` is [] where no tool is to be called" if missing == ["calls"] else ""
+        return f"`{missing[0]}` is missing{none}"
+    calls = item["calls"] if isinstance(item["calls"], list) else []
+    for call in calls:
+        if isinstance(call, dict) and isinstance(call.get("arguments"), str):
+            return f"the arguments {_short(call['arguments'])} are text; write them as an object"
+        if isinstance(call, dict) and "function" in call:
+            return "a call has `function`; write its name and arguments without it"
+    return None
 
 
-def _yaml_items(text: str) -> Iterator[tuple[int, Any]]:
-    content = yaml.safe_load(text)
-    items = content.get("requests") if isinstance(content, Mapping) else content
-    if not isinstance(items, list):
-        raise ValueError("it must be a list, or have a list `requests`")
-    yield from enumerate(items, start=1)
+def _first_problem(error: ValueError) -> str:
+    """A violation with its value and rule."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where} {_short(first['input'])}: {message}" if where else message
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

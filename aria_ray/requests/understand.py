@@ -158,8 +158,7 @@ def _not_found(example: ExampleRequest, place: Place, value: Any, found: Sequenc
     shown = json.dumps(value, ensure_ascii=False)
     note = f"{name}: {shown} is not in the words and stays as it is"
     if isinstance(value, bool):
-        # `only unread mail` says it, and there is no other word for its opposite.
-        return f"{name}: {shown} stays as it is; a word for it has no known opposite here"
+        return f"{name}: {shown} stays as it is; no word here has an opposite that says the other value"
     if isinstance(value, str) and len(value) > 3:
         size = len(value.split())
         words = re.findall(r"[\w'-]+", example.request)

@@ -53,6 +53,31 @@ OptionalOut = Annotated[
 RequireReady = Annotated[bool, typer.Option("--require-ready", help="Exit 3 unless the verdict is 'production ready'.")]
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; new or empty.", show_default=False)],
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Your own tools: a module, a .py file, a file of JSON definitions, an OpenAPI document, mcp:COMMAND or the "
+            "address of an MCP server. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a small project of your own that runs as it is.
+
+    Tools, example requests and a recipe. With --from it is made from your tools, with the requests prepared for filling in.
+
+    Next: the commands that it prints.
+    """
+    from aria_ray.init import write_project
+
+    typer.echo(write_project(folder, sources or ()))
+
+
 @app.command("run")
 def run_all(
     arguments: Arguments = None,

@@ -4,10 +4,10 @@ What counts as a tool: every public function of this module. What a tool needs:
 
 - A type for each parameter. `Literal` and `Field` bound the values; requests are made with values within the bounds.
 - A docstring whose first line says what the tool does. The model reads it, so write it for somebody who has to choose a tool.
-- A result that depends on the arguments alone: calls are executed again wherever an answer is checked.
 
-A tool that cannot do what it is asked raises an exception whose text says why: `aria chat` passes it to the model. A call that
-fails is left out of the dataset.
+The functions are run once for each row of the dataset, and the result is kept. A tool that cannot do what it is asked raises an
+exception whose text says why: the model reads that too. Lines under `Examples:` are example requests, as those in the file
+requests.jsonl.
 """
 
 from typing import Annotated, Literal
@@ -25,6 +25,10 @@ def order_status(order_number: OrderNumber) -> str:
 
     Args:
         order_number: Number of the order, from 1000 to 1999.
+
+    Examples:
+        what's happening with 1420 -> order_number=1420
+        Is order 1998 here already? -> order_number=1998
     """
     return STATES[order_number % len(STATES)]
 

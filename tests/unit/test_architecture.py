@@ -26,7 +26,7 @@ LAYERS = (
     {"kernels", "rocm", "telemetry"},
     {"planning"},
     {"dataset", "training", "serving", "validation"},
-    {"report", "terminal", "chat"},
+    {"report", "terminal", "chat", "init"},
     {"stage"},
     {"pipeline"},
     {"doctor"},

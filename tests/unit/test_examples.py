@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from fake_endpoint import CALL, Behaviour, fake_endpoint
 
 from aria_ray.config import load_config
+from aria_ray.dataset.from_requests.own import own_requests
 from aria_ray.dataset.user_rows import read_source
-from aria_ray.dataset.user_tools import user_tools
 from aria_ray.grammar import message_calls
+from aria_ray.init import write_project
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPES = sorted(EXAMPLES.glob("*/recipe.yaml"))
@@ -28,12 +30,28 @@ def test_a_recipe_is_valid_and_every_line_is_explained(recipe: Path) -> None:
 
 
 def test_the_example_s_tools_are_taken_and_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES / "own_tools")
-    tools = user_tools("shop_tools")
-    assert set(tools) == {"shop_tools:order_status", "shop_tools:shipping_cost", "shop_tools:loyalty_points"}
+    monkeypatch.chdir(EXAMPLES / "own_tools")
+    tools = own_requests(load_config("recipe.yaml").dataset).tools
+    assert set(tools) == {"order_status", "shipping_cost", "loyalty_points"}
     for tool in tools.values():
         for parameter in tool.definition["function"]["parameters"]["properties"].values():
             assert parameter["description"]
+
+
+def test_the_example_s_requests_are_six_a_tool_and_stand_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES / "own_tools")
+    own = own_requests(load_config("recipe.yaml").dataset)
+    assert {source.origin for source in own.sources} == {"request"}
+    calls = Counter(call.name for source in own.sources for call in source.example.calls)
+    assert min(calls[name] for name in own.tools) >= 6
+    assert all(source.template.slots for source in own.sources if source.example.calls)
+    assert {source.held_out for source in own.sources} == {True, False}
+
+
+def test_the_example_s_recipe_is_the_one_that_aria_init_writes(tmp_path: Path) -> None:
+    write_project(tmp_path / "mine")
+    written = (tmp_path / "mine" / "recipe.yaml").read_text().replace("my_tools.py", "shop_tools.py")
+    assert (EXAMPLES / "own_tools" / "recipe.yaml").read_text() == written, f"put this into the example:\n{written}"
 
 
 def test_the_example_s_conversations_are_taken_line_by_line() -> None:

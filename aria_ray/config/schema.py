@@ -139,6 +139,8 @@ class DatasetConfig(Section):
                 f"num_templates ({self.num_templates}) and builtin_tools ({self.builtin_tools}) leave nothing to train on; "
                 "raise num_templates, or give tools or sources"
             )
+        if self.teacher is not None and not self.has_requests:
+            raise ValueError("a teacher writes requests for your own tools, and there are none; give tools")
         kinds = self.augmentation_kinds
         if len(set(kinds)) != len(kinds) or "none" in kinds:
             raise ValueError(

@@ -14,8 +14,8 @@ from aria_ray.tools.sources import live_definitions, tool_files
 
 
 def dataset_inputs(config: DatasetConfig, hold_out: bool = True) -> dict[str, Any]:
-    """The section without the number of workers, the package's texts, the hashes of the user's files, and what live
-    MCP servers list.
+    """The section without the numbers of workers and of requests in flight, the package's texts, the hashes of the user's
+    files, and what live MCP servers list.
 
     `hold_out` is whether example requests are held out for the test.
 
@@ -27,7 +27,9 @@ def dataset_inputs(config: DatasetConfig, hold_out: bool = True) -> dict[str, An
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise DataError(f"{missing[0]} of dataset.tools, requests or sources is no file", "give one that exists")
-    inputs: dict[str, Any] = {"dataset": config.model_dump(mode="json", exclude={"num_workers"})}
+    inputs: dict[str, Any] = {
+        "dataset": config.model_dump(mode="json", exclude={"num_workers": True, "teacher": {"concurrency"}})
+    }
     if config.has_builtin:
         inputs["templates"] = templates_digest()
     if config.has_requests:

@@ -43,6 +43,7 @@ def test_a_file_is_a_recipe_too(tmp_path):
         ("smoke", "dataset.teacher={model: x}", "either a `base_url` or a `source`"),
         ("smoke", "dataset.teacher={base_url: http://x/v1}", "`base_url` and `model` go together"),
         ("smoke", "dataset.teacher={source: x, model: x}", "`base_url` and `model` go together"),
+        ("smoke", "dataset.teacher={source: x}", "there are none; give tools"),
         ("smoke", "lora.rank=3", "lora: no such key"),
         ("smoke", "serving.port=0", r"serving.port: .* greater than or equal to 1 \(got '0'\); see `aria config --schema`"),
         ("mi300x", "training.use_gpu=false", r"'mi300x': hardware.accelerator \(mi300x\) .* training.use_gpu \(false\)"),

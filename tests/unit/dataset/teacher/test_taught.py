@@ -8,6 +8,9 @@ from fake_endpoint import Behaviour, fake_endpoint
 from fake_teacher import EXAMPLE, FakeTeacher
 
 from aria_ray.config.schema import DatasetConfig
+from aria_ray.dataset.from_requests.own import own_requests
+from aria_ray.dataset.from_requests.rows import RequestRows
+from aria_ray.dataset.inputs import dataset_inputs
 from aria_ray.dataset.teacher import asking
 from aria_ray.dataset.teacher.taught import taught_requests
 from aria_ray.errors import DataError
@@ -38,7 +41,7 @@ WITHOUT_CALL = 2
 
 def config(endpoint=None, base_url=None, **changes):
     teacher = {"base_url": endpoint.base_url if endpoint else base_url, "model": "fake", "requests_per_tool": COUNT} | changes
-    return DatasetConfig(num_templates=1, teacher=teacher)
+    return DatasetConfig(num_templates=0, tools=("tools.json",), teacher=teacher)
 
 
 def taught(tmp_path, fake, tools=TOOLS, examples=EXAMPLES, held_out=(), received=None, **behaviour):
@@ -249,3 +252,64 @@ def test_a_cache_that_cannot_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(DataError, match="cannot be kept in"):
         taught(tmp_path, FakeTeacher())
+
+
+TOOLS_FILE = '''
+"""Lamps."""
+
+
+def set_light(room_name: str, level: int) -> str:
+    """Make the lamp of one of the rooms brighter or darker.
+
+    Args:
+        room_name: The room, e.g. "kitchen".
+        level: Percent.
+    """
+    return f"{room_name} is at {level}"
+'''
+
+
+def test_what_is_taught_becomes_rows_for_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "lamps.py").write_text(TOOLS_FILE)
+    lines = [
+        {
+            "request": f"{words} the {room} to {level}",
+            "calls": [{"name": "set_light", "arguments": {"room_name": room, "level": level}}],
+        }
+        for words, room, level in zip(
+            ("take", "i'd like", "put", "may i have", "turn", "how about"), ROOMS, range(20, 80, 10), strict=True
+        )
+    ]
+    (tmp_path / "requests.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    received = []
+    with fake_endpoint(Behaviour(message=FakeTeacher().message), received) as endpoint:
+        teacher = {"base_url": endpoint.base_url, "model": "fake", "requests_per_tool": COUNT}
+        made = DatasetConfig(
+            num_templates=0,
+            tools=(str(tmp_path / "lamps.py"),),
+            requests=(str(tmp_path / "requests.jsonl"),),
+            held_out_share=0.4,
+            teacher=teacher,
+        )
+        own = own_requests(made)
+    assert own.yields["kept"] > COUNT
+    assert list((tmp_path / "cache").rglob("*.json"))
+    held_out = [source.example.request for source in own.sources if source.held_out]
+    assert held_out
+    assert all(request not in json.dumps(received) for request in held_out)
+    assert not any(source.held_out for source in own.sources if source.origin == "taught")
+    rows = RequestRows(own, 2, 0)
+    items = [item for item in rows.item_ids() if item.startswith("taught/")]
+    assert len(items) >= COUNT
+    assert {row["split"] for item in items for row in rows.rows(item)} <= {"train", "validation"}
+
+
+def test_the_fingerprint_does_not_depend_on_requests_in_flight(tmp_path):
+    (tmp_path / "lamps.py").write_text(TOOLS_FILE)
+
+    def inputs(**teacher):
+        given = {"base_url": "http://x/v1", "model": "fake"} | teacher
+        return dataset_inputs(DatasetConfig(num_templates=0, tools=(str(tmp_path / "lamps.py"),), teacher=given))
+
+    assert inputs(concurrency=1) == inputs(concurrency=8) != inputs(asked_back=3)

@@ -182,7 +182,9 @@ def sampled_share(num_rows: int) -> float:
 def _gate_rows(problems: Mapping[str, Sequence[str]]) -> None:
     if problems:
         named = "; ".join(f"{row_id}: {row_problems[0]}" for row_id, row_problems in list(problems.items())[:NAMED_IDS])
-        raise DataError(f"{len(problems)} rows have problems and none may", f"correct their templates: {named}")
+        theirs = any(row_id.startswith(OWN_PREFIXES) for row_id in problems)
+        what = "correct the example requests or the tools that they are made of" if theirs else "correct their templates"
+        raise DataError(f"{len(problems)} rows have problems and none may", f"{what}: {named}")
 
 
 def _gate_duplicates(figures: Mapping[str, Any], near_duplicates: Mapping[str, str]) -> None:

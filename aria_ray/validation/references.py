@@ -41,9 +41,7 @@ def is_valid(case: Mapping[str, Any], call: Call) -> bool:
     return call.name in tools and schema_problem(tools[call.name], call.arguments) is None
 
 
-def same_rounds(
-    ours: Sequence[Sequence[Call]], theirs: Sequence[Sequence[Call]], tools: Sequence[ToolDefinition] = ()
-) -> bool:
+def same_rounds(ours: Sequence[Sequence[Call]], theirs: Sequence[Sequence[Call]], tools: Sequence[ToolDefinition] = ()) -> bool:
     """Whether two sequences of rounds make the same calls.
 
     The order within a round does not count, nor the case of text, blanks around it, or whether a whole number is a float. An

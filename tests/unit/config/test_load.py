@@ -56,9 +56,9 @@ def test_bad_input_gets_one_clear_line(recipe, override, message):
 
 
 def test_every_worker_must_have_a_row_in_every_step():
-    load_config("laptop", ["training.num_workers=2", "training.tokens_per_step=1024"])
-    with pytest.raises(ConfigError, match=r"tokens_per_step \(1023\) must be at least num_workers x max_tokens \(2 x 512\)"):
-        load_config("laptop", ["training.num_workers=2", "training.tokens_per_step=1023"])
+    load_config("laptop", ["training.num_workers=2", "training.tokens_per_step=1536"])
+    with pytest.raises(ConfigError, match=r"tokens_per_step \(1535\) must be at least num_workers x max_tokens \(2 x 768\)"):
+        load_config("laptop", ["training.num_workers=2", "training.tokens_per_step=1535"])
 
 
 def test_a_recipe_that_is_no_mapping_is_refused(tmp_path):

@@ -102,7 +102,20 @@ def test_figures_of_a_known_set():
 
 def test_without_rows_there_are_no_figures_to_divide_by():
     figures = Quality().figures()
-    assert figures["num_rows"] == figures["near_duplicate_share"] == figures["self_similarity"] == 0
+    assert figures["num_rows"] == figures["self_similarity"] == 0
+    assert figures["near_duplicate_share"] is None
+
+
+@pytest.mark.parametrize("template_id", ["own/1-chats/000001", "request/0001", "builtin/0001", "taught/0001", "no_tool/0001"])
+def test_what_a_user_brings_is_counted_and_passes_no_gate_of_templates(template_id):
+    quality = Quality()
+    facts = row_facts("a")
+    for number in range(20):  # the same words twenty times, all of one scenario
+        columns = {**facts["columns"], "template_id": template_id}
+        quality.add({**facts, "id": f"{template_id}-{number}", "columns": columns})
+    figures = quality.checked()
+    assert figures["num_rows"] == 20
+    assert figures["rows_by_source"] == {template_id.split("/")[0].replace("own", "conversation"): 20}
 
 
 def test_masked_calls_count_under_their_real_names():

@@ -66,7 +66,7 @@ def test_a_worker_has_the_threads_of_the_recipe_and_an_engine_the_machine(two_co
 
 @pytest.mark.parametrize(("cpus", "measured"), [(1, [2, 1]), (2, [2])])
 def test_workers_on_a_processor_share_its_cores_and_its_memory(cpus, measured, two_cores):
-    shared = ["training.num_workers=2", "training.tokens_per_step=1024", f"training.cpus_per_worker={cpus}"]
+    shared = ["training.num_workers=2", "training.tokens_per_step=1536", f"training.cpus_per_worker={cpus}"]
     config = load_config("laptop", shared)
     hardware = find_hardware("cpu", config)
     assert two_cores == measured
@@ -84,8 +84,8 @@ def test_two_workers_on_one_processor_are_bound_as_one_is():
     one, two = (
         planning.plan("laptop", config, find_hardware("cpu", config)).training
         for config in (
-            load_config("laptop", ["training.tokens_per_step=1024"]),
-            load_config("laptop", ["training.tokens_per_step=1024", "training.num_workers=2", "training.cpus_per_worker=1"]),
+            load_config("laptop", ["training.tokens_per_step=1536"]),
+            load_config("laptop", ["training.tokens_per_step=1536", "training.num_workers=2", "training.cpus_per_worker=1"]),
         )
     )
     assert two.bound_tokens_per_s == pytest.approx(one.bound_tokens_per_s, rel=0.01)

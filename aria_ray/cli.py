@@ -294,7 +294,7 @@ def chat(
         list[str] | None,
         typer.Option(
             "--tool",
-            help="In place of the five default tools: a built-in one, a module of functions, a .json of tools. Repeatable.",
+            help="In place of the five default tools: a built-in one, or a source as in dataset.tools. Repeatable.",
         ),
     ] = None,
 ) -> None:

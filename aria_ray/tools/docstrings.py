@@ -30,9 +30,9 @@ def summary(docstring: str) -> str:
 
 
 def parameter_descriptions(docstring: str) -> dict[str, dict[str, str]]:
-    """`{"description": ...}` by parameter, each on one line; the NumPy style names several as `low, high`."""
+    """`{"description": ...}` by parameter, its first paragraph on one line; the NumPy style names several as `low, high`."""
     return {
-        name.strip().lstrip("*"): {"description": " ".join(parameter.description.split())}
+        name.strip().lstrip("*"): {"description": summary(parameter.description.split("\n.. ", 1)[0])}
         for parameter in docstring_parser.parse(docstring).params
         if parameter.description
         for name in parameter.arg_name.split(",")

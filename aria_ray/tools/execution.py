@@ -186,10 +186,16 @@ def _reason(error: BaseException) -> str:
 
 
 def _awaited(result: Any) -> Any:
-    async def wait() -> Any:
-        return await result
+    async def settle() -> tuple[Any, BaseException | None]:
+        try:
+            return await result, None
+        except SystemExit as error:  # it would end the loop's thread, and nobody would answer
+            return None, error
 
-    return asyncio.run_coroutine_threadsafe(wait(), _loop()).result()
+    value, ended = asyncio.run_coroutine_threadsafe(settle(), _loop()).result()
+    if ended is not None:
+        raise ended
+    return value
 
 
 @functools.cache

@@ -290,3 +290,51 @@ def test_the_functions_of_a_thought_are_those_that_are_called(functions, called,
 def test_a_thought_without_a_call_names_none():
     assert grammar.names_functions("ask: x; function: none; reason: not needed", [])
     assert not grammar.names_functions("ask: x; function: none; reason: not needed", ["a"])
+
+
+def listed(parameters, description="Do it."):
+    """How a tool is listed."""
+    tool = {"type": "function", "function": {"name": "f", "description": description, "parameters": parameters}}
+    return render([QUESTION], [tool]).split("Tools:\n")[1].split("<|im_end|>")[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 5}, "integer 1..5"),
+        ({"type": "number", "exclusiveMinimum": 0}, "number >0"),
+        ({"type": "number", "minimum": 0}, "number >=0"),
+        ({"type": "integer", "maximum": 9}, "integer <=9"),
+        ({"type": "string", "format": "date-time"}, "date-time"),
+        ({"type": "string", "format": "binary"}, "string"),
+        ({"const": "only"}, '"only"'),
+        ({"oneOf": [{"const": "a"}, {"type": "integer"}]}, '"a"|integer'),
+        ({"type": ["string", "null"], "enum": ["a", None]}, '"a"|null'),
+        ({"type": ["integer", "null"], "minimum": 1}, "integer >=1|null"),
+        ({"type": "array"}, "list[any]"),
+        ({"type": "array", "items": {"type": "string", "format": "uuid"}}, "list[uuid]"),
+        ({"type": "array", "prefixItems": [{"type": "number"}, {"type": "string"}]}, "[number, string]"),
+        ({"type": "object"}, "object"),
+        ({"type": "object", "properties": {}}, "object"),
+        ({"type": "object", "additionalProperties": {"type": "number"}}, "{string: number}"),
+        ({"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]}, "{a: string, b?: any}"),
+        ({}, "any"),
+    ],
+)
+def test_types_in_the_list(field, shown):
+    assert listed({"properties": {"x": field}, "required": ["x"]}) == f"f(x: {shown}): Do it."
+
+
+@pytest.mark.parametrize(
+    "field", [{"type": ["integer", "null"]}, {"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"type": "integer"}]
+)
+def test_null_is_not_shown_where_a_parameter_may_be_left_out(field):
+    assert listed({"properties": {"x": field}}) == "f(x?: integer): Do it."
+    assert listed({"properties": {"x": {"enum": ["a", None]}}}) == 'f(x?: "a"): Do it.'
+
+
+def test_a_description_is_listed_on_one_line_and_not_without_end():
+    assert listed({}, "Use it for\n  weather.\n\nReturns {}.") == "f(): Use it for weather."
+    words = listed({}, "word " * 500).split()
+    assert (len(words), words[-1]) == (62, "...")
+    assert listed({}, None) == "f(): "

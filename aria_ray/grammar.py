@@ -6,8 +6,8 @@ carries. An assistant turn is `<think>THOUGHT</think>` followed by tool calls or
     ask: TOPIC; function: NAME[, NAME]; args: VALUES        a tool is needed
     ask: TOPIC; function: none; reason: WHY                 no tool is needed or can help, or the result is there
 
-A thought is short because more than about 32 tokens lower the tool accuracy of small models (arXiv 2604.02155). What is too much
-is left out from the end, and `...` stands for it: values first, then words of the topic, functions, and the end of a long name.
+A thought is short because more than about 32 tokens lower the tool accuracy of small models (arXiv 2604.02155). The rest is
+left out from the end, and `...` stands for it: values first, then words of the topic, functions, and the end of a long name.
 """
 
 import json

@@ -122,11 +122,17 @@ class Desk:
         return iter(calls)
 
     def _drawn(self, template: RequestTemplate, rng: random.Random) -> tuple[ExampleCall, ...]:
-        """The calls of a template with other values, or its own where those do not fit the tools together."""
-        filled = template.filled(rng).calls
-        if any(schema_problem(self.tools[call.name], call.arguments) is not None for call in filled):
-            return template.example.calls
-        return tuple(ExampleCall(name=call.name, arguments=dict(call.arguments)) for call in filled)
+        """The calls of a template with other values, or its own where those do not fit the tools together.
+
+        True and false are equally likely: the teacher finds words for either, where the example may have words for one alone.
+        """
+        drawn = []
+        for call in template.filled(rng).calls:
+            arguments = {key: rng.random() < 0.5 if isinstance(value, bool) else value for key, value in call.arguments.items()}
+            if schema_problem(self.tools[call.name], arguments) is not None:
+                return template.example.calls
+            drawn.append(ExampleCall(name=call.name, arguments=arguments))
+        return tuple(drawn)
 
     def _tone(self, own: Sequence[ExampleRequest], rng: random.Random) -> list[ExampleRequest]:
         """Examples for the tone: those of the same kind first, then any."""

@@ -8,7 +8,7 @@ from aria_ray.requests.example import ExampleRequest
 
 STYLES = (
     "in a hurry, with as few words as possible",
-    "politely",
+    "in a polite way",
     "chatty, with the reason why",
     "a fragment without a verb",
     "a question",

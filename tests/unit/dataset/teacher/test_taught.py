@@ -313,3 +313,13 @@ def test_the_fingerprint_does_not_depend_on_requests_in_flight(tmp_path):
         return dataset_inputs(DatasetConfig(num_templates=0, tools=(str(tmp_path / "lamps.py"),), teacher=given))
 
     assert inputs(concurrency=1) == inputs(concurrency=8) != inputs(asked_back=3)
+
+
+def test_true_and_false_are_both_asked_for_where_an_example_says_one(tmp_path):
+    tools = {"power": definition("power", "Switch it.", level={"type": "integer"}, on={"type": "boolean"})}
+    call = ExampleCall(name="power", arguments={"level": 5, "on": True})
+    received = []
+    taught(tmp_path, FakeTeacher(), tools, [ExampleRequest(request="power up number 5", calls=(call,))], received=received)
+    told = json.dumps(received)
+    assert '\\"on\\": true' in told.replace("\\\\", "\\")
+    assert '\\"on\\": false' in told.replace("\\\\", "\\")

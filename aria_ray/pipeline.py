@@ -3,7 +3,7 @@
 dataset (Ray Data) -> curriculum LoRA (Ray Train) -> endpoint (Ray Serve LLM) -> proof (against the live endpoint)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -86,7 +86,8 @@ def make_dataset(run: Run) -> Manifest[DatasetResult]:
                 directory,
                 lambda done, total: update(done, total, f"{done:,} rows"),
                 hold_out=not run.config.validation.requests,
-                serve_teacher=partial(teacher, run),
+                serve_teacher=partial(teacher, run, partial(update, 0, 0)),
+                on_taught=lambda done, total: update(done, total, f"{done:,} answers of the teacher"),
             )
 
     manifest = run.make(DATASET, produce)
@@ -221,9 +222,9 @@ def endpoint(run: Run, model: Path, base: bool = False) -> Iterator[Endpoint]:
 
 
 @contextmanager
-def teacher(run: Run) -> Iterator[Endpoint]:
+def teacher(run: Run, on_status: Callable[[str], None]) -> Iterator[Endpoint]:
     """A live endpoint of the model in `dataset.teacher.source`, for as long as the block runs."""
     wanted = run.config.dataset.teacher
     source = prepare_base(run.config.model.model_copy(update={"source": wanted.source if wanted else None}))
-    with serve_model(run.config.serving, source, base=True) as live:
+    with serve_model(run.config.serving, source, base=True, on_progress=on_status) as live:
         yield live

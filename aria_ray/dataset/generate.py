@@ -28,7 +28,7 @@ from aria_ray.dataset.quality import Quality, facts_of, sampled_share
 from aria_ray.dataset.rows import Row, RowMaker
 from aria_ray.dataset.samples import Samples
 from aria_ray.dataset.sampling import choose_templates
-from aria_ray.dataset.teacher.asking import OpenEndpoint
+from aria_ray.dataset.teacher.asking import OnAnswer, OpenEndpoint
 from aria_ray.dataset.templates import Template
 from aria_ray.dataset.user_rows import read_source
 from aria_ray.errors import AriaError, DataError
@@ -72,17 +72,18 @@ def generate_dataset(
     *,
     hold_out: bool = True,
     serve_teacher: OpenEndpoint | None = None,
+    on_taught: OnAnswer | None = None,
 ) -> DatasetResult:
     """Write `final_dataset.jsonl`, `parquet/`, `quality.json` and `SAMPLES.md` into `out`; Ray must be running.
 
     `on_progress(done, total)` counts rows; with example requests the total is an estimate. `hold_out` is whether example
-    requests are held out for the test; `serve_teacher` opens an endpoint of `dataset.teacher.source`. No file appears unless the
-    dataset passes every gate.
+    requests are held out for the test. `serve_teacher` opens an endpoint of `dataset.teacher.source`, and
+    `on_taught(done, total)` counts a teacher's answers. No file appears unless the dataset passes every gate.
 
     Raises:
         DataError: a template, a tool, a request or a conversation is wrong, there are too few, or the dataset fails a gate.
     """
-    own = request_rows(config, hold_out=hold_out, serve_teacher=serve_teacher)
+    own = request_rows(config, hold_out=hold_out, serve_teacher=serve_teacher, on_taught=on_taught)
     items = dataset_items(config, own)
     num_rows = sum(_num_rows(item, config) for item in items if not item["request"])
     num_rows += config.num_request_rows if own is not None else 0
@@ -116,7 +117,11 @@ def generate_dataset(
 
 
 def request_rows(
-    config: DatasetConfig, *, hold_out: bool = True, serve_teacher: OpenEndpoint | None = None
+    config: DatasetConfig,
+    *,
+    hold_out: bool = True,
+    serve_teacher: OpenEndpoint | None = None,
+    on_taught: OnAnswer | None = None,
 ) -> RequestRows | None:
     """What makes the rows of example requests; None where there are none.
 
@@ -125,7 +130,7 @@ def request_rows(
     """
     if not config.has_requests:
         return None
-    own = own_requests(config, hold_out=hold_out, serve_teacher=serve_teacher)
+    own = own_requests(config, hold_out=hold_out, serve_teacher=serve_teacher, on_taught=on_taught)
     return RequestRows(own, config.num_request_rows, config.seed)
 
 

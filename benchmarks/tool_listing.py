@@ -40,8 +40,8 @@ def listing(more: Sequence[str] = ()) -> str:
     rows = "\n".join(_row(tokenizer, name, tools) for name, tools in sets.items())
     return f"""\
 What one more tool adds to the prompt, in tokens: mean over the tools of a set, with the tokenizer of SmolLM2. The compact \
-listing (`chat_template.jinja`) is a signature and a description. It does not show what parameters are described as; the column \
-"with descriptions" is with it. JSON is the usual listing (`base_chat_template.jinja`).
+listing (`chat_template.jinja`) is a signature and a description. It leaves out descriptions of parameters; one column has \
+them. JSON is the usual listing (`base_chat_template.jinja`).
 
 | tools of | number | ours | ours with descriptions | JSON | JSON without descriptions | JSON over ours |
 |---|---|---|---|---|---|---|

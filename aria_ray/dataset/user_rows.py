@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator, SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from referencing.exceptions import Unresolvable
 
@@ -20,6 +19,7 @@ from aria_ray.dataset.templates import stable_fraction
 from aria_ray.errors import DataError
 from aria_ray.grammar import Message, message_calls, thought_for_calls, thought_without_call
 from aria_ray.tools import ERROR_PREFIX, canonical, schema_problem
+from aria_ray.tools.json_schema import plain_schema
 
 CORRECT = "correct that line or leave it out"
 
@@ -87,18 +87,14 @@ class _Part(BaseModel):
 
 
 class _Function(_Part):
-    name: str = Field(pattern=r"^[A-Za-z_][\w.-]*$")
+    name: str = Field(pattern=r"^[^\s;,]+$")
     description: str = ""
-    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    parameters: dict[str, Any] | None = Field(default=None, validate_default=True)
 
     @field_validator("parameters")
     @classmethod
-    def _is_schema(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        try:
-            Draft202012Validator.check_schema(parameters)
-        except SchemaError as error:
-            raise ValueError(f"no JSON schema: {error.message}") from None
-        return {"properties": {}, **parameters}
+    def _plain(cls, parameters: dict[str, Any] | None) -> dict[str, Any]:
+        return plain_schema(parameters)  # the form in which the endpoint lists tools
 
 
 class _Tool(_Part):

@@ -57,6 +57,15 @@ def test_a_conversation_becomes_a_verified_row(tmp_path):
     assert [message["role"] for message in row["messages"]] == ["user", "assistant", "tool", "assistant"]
 
 
+def test_tools_are_listed_as_the_endpoint_lists_them(tmp_path):
+    city = {"$ref": "#/$defs/City"}
+    parameters = {"type": "object", "properties": {"city": city}, "$defs": {"City": {"const": "Rome"}}}
+    tool = {"type": "function", "function": {"name": "weather/get.now", "description": "x", "parameters": parameters}}
+    talk = conversation(USER, calling("Rome", name="weather/get.now"), result(), ANSWER, tools=(tool,))
+    (row,) = read(tmp_path, talk)
+    assert row["tools"][0]["function"]["parameters"]["properties"] == {"city": {"enum": ["Rome"]}}
+
+
 def test_thoughts_are_added_where_they_are_missing(tmp_path):
     (row,) = read(tmp_path, GOOD)
     assert [turn["reasoning_content"] for turn in row["messages"] if turn["role"] == "assistant"] == [
@@ -212,7 +221,7 @@ WRONG = {
         "get_weather gives two results for the same arguments",
     ),
     "no function": (conversation(USER, ANSWER, tools=[{"name": "x"}]), "tools.0.function: Field required"),
-    "no schema": (conversation(USER, ANSWER, tools=[UNTYPED]), "tools.0.function.parameters: no JSON schema: 5 is not valid"),
+    "no schema": (conversation(USER, ANSWER, tools=[UNTYPED]), "tools.0.function.parameters: '5' is no type; there are object"),
     "no name": (conversation(USER, ANSWER, tools=[{"function": {}}]), "tools.0.function.name: Field required"),
     "an odd name": (
         conversation(USER, ANSWER, tools=[{"function": {"name": "2 x"}}]),

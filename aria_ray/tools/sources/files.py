@@ -65,25 +65,23 @@ def _imported(path: Path) -> Iterator[Path]:
 def _folder(name: str, path: Path) -> Path | None:
     """The folder in which the first part of a dotted name is found; None if it is an installed package or Python's own."""
     top = name.split(".")[0]
-    root, _ = import_root(path)
-    if (root / f"{top}.py").is_file() or (root / top).is_dir():
+    root, own_name = import_root(path)
+    is_own_package = top == own_name.split(".")[0]
+    if is_own_package or (not _is_installed(root) and ((root / f"{top}.py").is_file() or (root / top).is_dir())):
         return root
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    places = (
-        []
-        if spec is None
-        else [*([spec.origin] if spec.has_location and spec.origin else ()), *(spec.submodule_search_locations or ())]
-    )
-    if not places or top == "aria_ray":  # what this package does is in the version of the fingerprint
+    if spec is None or top == "aria_ray":  # what this package does is in the version of the fingerprint
         return None
-    found = Path(places[0]).resolve()
-    is_package = bool(spec and spec.submodule_search_locations)
-    folder = found.parent.parent if found.name == "__init__.py" else found.parent
-    is_users = not any(part in _INSTALLED for part in found.parts) and not any(found.is_relative_to(each) for each in _STANDARD)
-    return folder if is_users and (is_package or found.suffix == ".py") else None
+    packages = list(spec.submodule_search_locations or ())
+    found = Path(packages[0]) if packages else Path(spec.origin or "") if spec.has_location else None
+    return None if found is None or _is_installed(found.resolve()) else found.resolve().parent
+
+
+def _is_installed(path: Path) -> bool:
+    return bool({*_INSTALLED} & {*path.parts}) or any(path.is_relative_to(each) for each in _STANDARD)
 
 
 def _files(folder: Path | None, parts: list[str]) -> Iterator[Path]:

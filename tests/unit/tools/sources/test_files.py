@@ -1,5 +1,7 @@
 """The files that decide the tools of a module: the user's own, whatever way they are imported."""
 
+import sys
+
 import pytest
 
 from aria_ray.config.load import load_config
@@ -31,7 +33,9 @@ def tree(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name in [name for name in sys.modules if name.split(".")[0] == "own_pack"]:
+        del sys.modules[name]  # looking a module up imports the packages that it is in
 
 
 def test_a_module_and_all_that_it_imports(tree, monkeypatch):
@@ -61,6 +65,18 @@ def test_helpers_elsewhere_on_the_path_are_the_users_too(tree, tmp_path_factory,
     (tree / "uses_it.py").write_text("import own_lib_of_tests, httpx, email.message\n")
     names = [path.name for path in tool_files(["uses_it.py"])]
     assert names == ["uses_it.py", "own_lib_of_tests.py", "unrelated_helper.py"]
+
+
+def test_of_an_installed_package_it_is_that_package_alone(tree, monkeypatch):
+    installed = tree / "site-packages"
+    (tree / "own_pack").rename(tree / "moved")
+    installed.mkdir()
+    (tree / "moved").rename(installed / "own_pack")
+    (installed / "beside.py").write_text("")
+    (tree / "beside.py").unlink()
+    monkeypatch.syspath_prepend(installed)
+    files = tool_files(["own_pack.sub.tools"])
+    assert sorted(str(path.relative_to(installed)) for path in files) == [name for name in NEEDED if name != "beside.py"]
 
 
 @pytest.mark.parametrize("source", ["no_such_module_here", "no_such_file.py", "no_such.package"])

@@ -29,6 +29,10 @@ _USUAL: tuple[tuple[str, float], ...] = (
     (r"\b(hours?|days|nights|weeks|months|count|quantity|limit|number of|rating|stars)\b", 3),
     (r"\b(id|number|code|account|ticket|invoice|order|pin)\b", 4821),
 )
+_PIECE = re.compile(
+    r"(?:(?P<digit>\\d)|\[(?P<members>[^\]^\\]+)\]|(?P<sign>[\w #:/-]|\\[.#/-]))"
+    r"(?:\{(?P<least>\d+)(?:,(?P<most>\d+))?\}|(?P<mark>[+?]))?"
+)
 _CODE_NAME = re.compile(
     r"\b(ids?|numbers?|no|codes?|references?|ref|keys?|sku|isbn|iban|plate|serial|postcode|zip|postal code)\b"
 )
@@ -117,6 +121,8 @@ def _texts(name: str, schema: Mapping[str, Any], tool: str, named: list[str], rn
         kind = kind_in_pools(name, schema)
         alike += [value for value in pool_named(kind or "") if any(kind_of(value) == kind_of(own) for own in named)]
         return [*named, *(alike if not _GENERIC.match(words) else [])]
+    if str(schema.get("pattern", "")).endswith("$"):
+        return [made for _ in range(5) if (made := _of_pattern(str(schema["pattern"]), rng)) is not None]
     if _CODE_NAME.search(words) and not re.search(r"\bphone\b", words):
         return [_random_digits(shape, "0123456789", rng) for shape in ("A####", "B####", "K####", "####", "AB-####", "AB####")]
     kind = kind_in_pools(name, schema, tool if _GENERIC.match(words) else "")
@@ -138,6 +144,31 @@ def _moment(words: str, form: str, is_named: bool, rng: random.Random) -> str | 
     if re.search(r"\bdates?\b", words):
         return day
     return time if re.search(r"\btimes?\b|^(start|end|until|begin|from|opens|closes)$", words) else None
+
+
+def _of_pattern(pattern: str, rng: random.Random) -> str | None:
+    """A text of a simple pattern: signs, digits and classes of them with counts; None for others."""
+    text, last = "", 0
+    pattern = pattern.removeprefix("^").removesuffix("$")
+    for match in _PIECE.finditer(pattern):
+        if match.start() != last:
+            return None
+        last = match.end()
+        signs = _signs(match)
+        least = int(match["least"] or (0 if match["mark"] == "?" else 1))
+        most = int(match["most"] or (max(least, 4) if match["mark"] == "+" else least))
+        text += "".join(rng.choice(signs) for _ in range(rng.randint(least, most)))
+    return text if last == len(pattern) else None
+
+
+def _signs(piece: re.Match[str]) -> str:
+    """The signs that a piece of a pattern stands for."""
+    if piece["digit"] is not None:
+        return "0123456789"
+    if piece["members"] is None:
+        return piece["sign"].removeprefix("\\")
+    ranges = re.findall(r"(\w)-(\w)|(.)", piece["members"])
+    return "".join(one or "".join(map(chr, range(ord(low), ord(high) + 1))) for low, high, one in ranges)
 
 
 def _random_digits(shape: str, digits: str, rng: random.Random) -> str:

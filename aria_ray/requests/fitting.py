@@ -42,6 +42,7 @@ _OWN_ARTICLE = re.compile(r"^(a|an|the|some|my|our|your|this|that|these|those|he
 _DETERMINER = re.compile(
     r"\b(a|an|the|my|our|your|his|her|their|this|that|these|those|some|any|another|every|each|no|new|all)\s+$", re.I
 )
+_TITLE = re.compile(r"(Dr|Prof|Professor)\.? ")
 _QUOTE = re.compile(r"[\"'\u201c\u2018\u00ab`(]\s*$")
 _PERSON_AFTER = re.compile(r"\s*['\u2019]s\b")
 
@@ -81,6 +82,8 @@ def _nouns_alike(own: str, other: str, before: str, after: str) -> bool:
         return False
     own_article, other_article = bool(_OWN_ARTICLE.match(own)), bool(_OWN_ARTICLE.match(other))
     if own_article != other_article:
+        return False
+    if bool(_TITLE.match(own)) != bool(_TITLE.match(other)):
         return False
     if not other_is_name or determined:
         return is_plural(own) == is_plural(other)

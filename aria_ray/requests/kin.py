@@ -35,6 +35,10 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     (r"^(minute|second)$", 0, 59),
 )
 _NUMBER_OF_A_THING = re.compile(r"\b(id|ids|code|pin|zip|postcode|postal code|account|ticket|order|invoice|reference|phone)\b")
+MOMENTS = ("date", "time", "date and time")
+"""Kinds of texts that say when."""
+MAX_RATIO = 20
+"""Numbers of other examples that differ by more than this are of different things, and give no range."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 ROUND_NUMBERS = (100_000, 10_000, 1000, 500, 100, 50, 10, 5, 1)
 
@@ -63,17 +67,26 @@ def _moments(value: str, rng: random.Random) -> tuple[str, ...]:
         return tuple(shifted(value, days, 0) for days in _weeks(rng))
     if time_of(value) is not None:
         moved = [shifted(value, 0, minutes) for minutes in _steps(value, rng)]
-        return tuple(other for other in moved if _by_day(other) or not _by_day(value))
+        near = 3 * 60  # a time at night stays near
+        own = _minutes(value)
+        return tuple(one for one in moved if is_by_day(one) or (not is_by_day(value) and abs(_minutes(one) - own) <= near))
     if date_time_of(value) is not None:
         moved = [shifted(value, 0, minutes) for minutes in _steps(value[11:16], rng)]
-        moved = [other for other in moved if _by_day(other[11:16])]
+        moved = [other for other in moved if is_by_day(other)]
         return tuple(dict.fromkeys([*moved, *(shifted(rng.choice([value, *moved]), days, 0) for days in _weeks(rng))]))
     return ()
 
 
-def _by_day(time: str) -> bool:
+def is_by_day(moment: str) -> bool:
+    """Whether a time, or a date and time, is between 7:00 and 21:30; a date always is."""
+    if date_of(moment) is not None:
+        return True
+    return 7 * 60 <= _minutes(moment if len(moment) < 10 else moment[11:16]) <= 21 * 60 + 30
+
+
+def _minutes(time: str) -> int:
     hour, minute = time_of(time) or (0, 0)
-    return 7 * 60 <= hour * 60 + minute <= 21 * 60 + 30
+    return 60 * hour + minute
 
 
 def _codes(value: str, schema: Mapping[str, Any], known: Sequence[Any], rng: random.Random) -> tuple[str, ...]:
@@ -133,7 +146,9 @@ def _bounds(value: float, words: str, schema: Mapping[str, Any], known: Sequence
     numbers = [abs(number) for number in (value, *known) if isinstance(number, (int, float)) and not isinstance(number, bool)]
     low, high = min(numbers), max(numbers)
     spread = (high - low) * 0.25
-    if len(set(numbers)) < 3 or spread == 0:
+    if high > MAX_RATIO * max(low, 0.01):
+        low = high = abs(value)
+    if len(set(numbers)) < 3 or low == high:
         low, high = (1.0, 12.0) if high <= 12 and low >= 1 else (low / 2, high * 2 or 10)
     else:
         low, high = max(low - spread, low / 2), high + spread
@@ -162,7 +177,7 @@ def _number_like(value: float, low: float, high: float, rng: random.Random) -> i
     size = abs(value)
     step = next(step for step in ROUND_NUMBERS if (size % step == 0 and size >= 2 * step) or step == 1)
     if step > 1 and rng.random() < 0.25:
-        step = max(1, step // 10)  # rounder numbers are commoner, others occur
+        step = max(1, step // 2)  # rounder numbers are commoner, others occur
     first, last = int(-(-low // step)), int(high // step)
     number = rng.randint(first, max(first, last)) * step
     return float(number) if isinstance(value, float) else number
@@ -179,6 +194,7 @@ def _code_like(value: str, rng: random.Random, letters_stay: bool) -> str:
     """A code of the same pattern: other digits, and other letters where they are few and no word."""
     letters_stay = letters_stay or re.search(r"[A-Za-z]{3,}", value) is not None
     is_hex = re.fullmatch(r"[0-9a-f-]{8,}", value) is not None and re.search("[a-f]", value) is not None
+    # Lower-case letters are words (`db-7`, `v2`) unless they are digits of a hexadecimal number.
     small, capital = ("abcdef", "ABCDEF") if is_hex else ("abcdefghjkmnpqrstuvwxyz", "ABCDEFGHJKMNPQRSTUVWXYZ")
     signs = []
     for index, sign in enumerate(value):
@@ -187,7 +203,7 @@ def _code_like(value: str, rng: random.Random, letters_stay: bool) -> str:
         elif sign.isdigit():
             starts = index == 0 or not value[index - 1].isalnum()
             signs.append(sign if sign == "0" and starts else rng.choice("123456789" if starts else "0123456789"))
-        elif sign.isalpha() and (is_hex or not letters_stay):
+        elif sign.isalpha() and (is_hex or (not letters_stay and sign.isupper())):
             signs.append(rng.choice(capital if sign.isupper() else small))
         else:
             signs.append(sign)

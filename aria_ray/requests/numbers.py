@@ -19,6 +19,7 @@ _NAMED = {
     0.25: "a quarter", 0.5: "half", 0.75: "three quarters", 1.5: "one and a half", 2: "a couple of", 2.5: "two and a half",
     3.5: "three and a half", 6: "half a dozen", 12: "a dozen", 24: "two dozen", 100: "a hundred", 1000: "a thousand",
 }  # fmt: skip
+_HALF_OF = {500_000: "million", 500_000_000: "billion"}
 _TIMES = {1: "once", 2: "twice"}
 # A span of time said in a larger unit than the argument's: unit of the argument, unit of the words, how many are in one.
 _UNITS = (
@@ -42,6 +43,8 @@ def number_spellings(value: float) -> Iterator[Spelling]:
         yield from _in_words(int(value))
     if value in _NAMED:
         yield "named", _NAMED[value]
+    if value in _HALF_OF:
+        yield "half of", f"half a {_HALF_OF[int(value)]}"
     if value in _TIMES:
         yield "times", _TIMES[int(value)]
     if 0 < value < 1:
@@ -127,6 +130,8 @@ def _in_words(number: int) -> Iterator[Spelling]:
     yield "words without and", words.replace(" and ", " ")
     if number >= 1:
         yield "ordinal", f"{number}{suffix(number)}"
+        if number <= 4:
+            yield "quarter of a year", f"Q{number}"
         if number < 100:
             yield "ordinal words", ordinal_words(number)
 
@@ -151,6 +156,7 @@ def _in_larger_unit(value: float, form: str, unit: str, count: int) -> Iterator[
     elif whole == 0:
         part = {0.25: "a quarter of", 0.5: "half", 0.75: "three quarters of"}[rest]
         yield f"{form} in words", f"{part} {article} {unit}"
+        yield f"{form} in words, no article", f"{part.removeprefix('a ')} {article} {unit}"
     elif whole == 1:
         yield f"{form} in words", f"{article} {unit} and {said}"
         yield f"{form} in words of one", f"one and {said} {several}"

@@ -3,9 +3,10 @@
 import re
 
 _PREPOSITION = re.compile(
-    r"(?:,\s*|\s)(?:at around|in|(?<!put )(?<!turn )(?<!switch )(?<!try )on|at|for|to|from|with|called|named|by|about|"
-    r"until|till|into|near|of|as|under|titled|saying|before|after|since|around|regarding|via|over|through|every|starting|per)"
-    r"(?:\s+(?:the|my|our|a|an|some|next|the next|the last|the past))?\s*$",
+    r"(?:,\s*|\s)(?:(?:leaving|starting|arriving|beginning|ending|due|payable)\s+)?"
+    r"(?:(?:in\s+)?(?:under|within)|at around|at most|at least|up to|(?<!put )(?<!turn )(?<!switch )(?<!try )on|in|at|for|to|"
+    r"from|with|called|named|by|about|until|till|into|near|of|as|under|titled|saying|before|after|since|around|regarding|via|over|"
+    r"through|every|starting|per)(?:\s+(?:the|my|our|a|an|some|next|the next|the last|the past))?\s*$",
     re.I,
 )
 _UNIT = re.compile(
@@ -20,13 +21,15 @@ _ENDS = re.compile(
 )
 _DETERMINER = re.compile(r"\b(the|my|our|your|his|her|their)\s+$", re.I)
 _NO_NOUN = (
-    r"and|or|at|on|in|for|to|from|please|by|with|until|till|about|is|are|was|were|will|has|have|can|could|should|any|so|now|off|up|"
-    r"down|out|of|as|that|which|because|but|when|if|while|again|too|back|forward|over|away|instead|there|here|today|tomorrow|tonight|then|just|via|into|than|not"
+    r"and|or|at|on|in|for|to|from|please|by|with|until|till|about|is|are|was|were|will|has|have|can|could|should|do|does|did|looks|"
+    r"needs|feels|seems|smells|hangs|any|so|now|off|up|down|out|of|as|that|which|because|but|when|if|while|again|too|back|forward|"
+    r"over|away|instead|there|here|today|tomorrow|tonight|then|just|via|into|than|not|open|close|closed|free|ready|broken|a|one|"
+    r"two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty"
 )
 _NOUN_AFTER = re.compile(rf"\s+(?!(?:{_NO_NOUN})\b)[a-z]+", re.I)
 _NEEDS_MORE = re.compile(
-    r"\b(something|anything|nothing|someone|all|volume|is|are|was|the|a|an|my|and|or|of|from|to|than|not|what|what's|it's|its|go|goes|leave|"
-    r"from \S+ to)\s*$",
+    r"\b(something|anything|nothing|someone|all|couple|I'm|I am|be|been|we're|stay|volume|is|are|was|the|a|an|my|and|or|of|"
+    r"from|to|than|not|what|what's|it's|its|go|goes|leave|because|in|at|from \S+ to)\s*$",
     re.I,
 )
 _ARTICLE = re.compile(r"\b(the|my|our) $", re.I)

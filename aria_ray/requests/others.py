@@ -22,17 +22,23 @@ from aria_ray.requests.values import leaves
 ENOUGH_KNOWN = 4
 """With this many values of its own in the examples, a free text needs none from the package's."""
 _GENERIC = frozenset(
-    {"query", "q", "name", "title", "text", "value", "label", "term", "keyword", "search", "what", "item", "object", "thing",
-     "content", "id", "ids", "type"}
+    {
+        "action", "amount", "begin", "body", "code", "comment", "content", "count", "data", "description", "end", "from",
+        "id", "ids", "item", "keyword", "kind", "label", "level", "message", "mode", "name", "note", "number", "object", "q",
+        "query", "reason", "search", "size", "start", "state", "status", "term", "text", "thing", "title", "to", "type",
+        "until", "value", "what"
+    }
 )  # fmt: skip  # a list reads better in rows
 """Names of parameters that say nothing of the kind of their values."""
 FREE_TEXTS = {
-    "topic": r"\b(titles?|subjects?|topics?|summary|event|meeting|appointment)\b",
+    "topic": r"\b(subjects?|topics?|event|meeting|appointment)\b",
     "task": r"\b(tasks?|reminders?|to ?dos?|titles?|names?|texts?|what|items?)\b",
     "text": r"\b(texts?|messages?|notes?|bod(y|ies)|comments?|contents?)\b",
 }
 """Kinds whose values depend on what the tool is for, with the names of parameters that take any of them."""
-_REASON = re.compile(r"\b(reason|cause|issue|problem|condition|feedback|mood)\b")
+_REASON = re.compile(r"\b(reason|cause|issue|problem|condition|feedback|mood|symptoms?|complaint)\b")
+_ALONE = re.compile(r"([:\"'\u201c]|,|\bof|\bfor|\breason(?: is)?|\bsubject(?: is)?)\s*$", re.I)
+_STARTS_WITH_PREPOSITION = re.compile(r"(on|in|at|by|with|without|to|for)[ _]")
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ def other_values(
     enum = enum_of(asked.schema)
     if enum is not None:
         return _enum_values(value, enum, asked.name, around)
+    if _REASON.search(split_words(asked.name)) and isinstance(value, str) and not _ALONE.search(around[0]):
+        return []  # what is wrong is said in the grammar of its sentence
     same = _known_values(asked, known)
     kin = like(value, asked.name, asked.schema, same, f"{asked.tool}.{asked.parameter}:{value}")
     others = [*same, *named_values(asked.schema), *kin]
@@ -85,6 +93,8 @@ def other_values(
 def _enum_values(value: Any, enum: Sequence[Any], name: str, around: tuple[str, str]) -> list[Any]:
     """The other values of an enum; where a verb stands, other verbs only."""
     others = [other for other in enum if type(other) is type(value) and other != value]
+    own = bool(_STARTS_WITH_PREPOSITION.match(str(value)))  # `by car`, and `on foot`
+    others = [other for other in others if bool(_STARTS_WITH_PREPOSITION.match(str(other))) == own]
     if _REASON.search(split_words(name)):  # an adjective here, a noun there: `it arrived damaged`, `the wrong item`
         others = [other for other in others if len(str(other).split()) == 1 == len(str(value).split())]
     if isinstance(value, str) and is_verb_there(value, *around):
@@ -126,9 +136,17 @@ def _pool_values(value: str, asked: Asked, same: Sequence[Any], fitting: int) ->
     if kind is None:
         return []
     names = FREE_TEXTS.get(kind)
-    if names is not None and (fitting >= ENOUGH_KNOWN or not re.search(names, split_words(asked.name))):
+    if names is not None and (fitting >= ENOUGH_KNOWN or not _asks_for(names, kind, asked)):
         return []
     return [other for other in pool_named(kind) if kind_of(other) == kind_of(value)]
+
+
+def _asks_for(names: str, kind: str, asked: Asked) -> bool:
+    """Whether free texts of a kind stand for an argument: by its name, or for a title by what the tool is for."""
+    words = split_words(asked.name)
+    return bool(
+        re.search(names, words) or (kind == "topic" and words in ("title", "summary") and re.search(names, asked.tool_words))
+    )
 
 
 def _same_size(value: float, other: float) -> bool:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 _QUOTED = re.compile("[\"'\u201c\u2018`]([^\"'\u201d\u2019`]{1,40})[\"'\u201d\u2019`]")
 _EXAMPLES = re.compile(r"(?:e\.g\.,?|for example,?|for instance,?|such as|like)\s+([^.;()]+)", re.I)
+_WHOLE = ("language", "currency", "weekday", "month", "city", "country", "colour")
 _BY_FORMAT = {"email": "email", "idn-email": "email", "uri": "url", "url": "url"}
 
 
@@ -41,7 +42,9 @@ def kind_of_values(values: Sequence[str]) -> str | None:
     """The kind that has at least half of these values; None where no kind has, or where they are of a text without kind."""
     wanted = {value.lower() for value in values}
     for kind, members in _members().items():
-        if len(wanted & members) * 2 >= len(wanted) > 0:
+        # One word alone is of many kinds (`gym`), unless the kind is a list that is nearly whole.
+        enough = 1 if kind in _WHOLE else 2
+        if len(wanted & members) >= max(enough, 0.6 * len(wanted)):
             return kind
     return None
 

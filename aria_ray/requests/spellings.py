@@ -16,6 +16,8 @@ from aria_ray.requests.dates import DATE_TIME, date_of, date_spellings, date_tim
 from aria_ray.requests.numbers import Spelling, number_spellings
 
 _SINGULAR_S = re.compile(r"(ss|us|is|[^aeiou]ics|news|series|species)$", re.I)
+MAX_CAPITALS = 4
+"""Longest word that stands in capitals where another one did: SUV, NYSE."""
 VERBS = frozenset(
     {
         "activate", "add", "allow", "answer", "approve", "arm", "ask", "assign", "bake", "begin", "block", "boil", "book",
@@ -57,8 +59,14 @@ def write(value: Any, form: str) -> str | None:
         words = write_date_time(str(value), base)
     else:
         words = next((words for name, words in spellings(value) if name == base), None)
+    if words is None and base in ("spaced", "hyphens") and isinstance(value, str) and " " not in value:
+        words = value  # a word alone has no other spelling: `living_room` is written `living room`, `kitchen` stays
+    if base == "text" and isinstance(value, str) and re.fullmatch(r"[a-z]+(_[a-z]+)+", value):
+        words = value.replace("_", " ")
     if words is None or not case:
         return words
+    if case == "upper" and len(words) > MAX_CAPITALS:
+        return None
     if case == "capital":
         return words[:1].upper() + words[1:]
     return words.lower() if case == "lower" else words.upper()
@@ -80,13 +88,13 @@ def is_plural(words: str) -> bool:
 
 
 @functools.cache
-def _spoken() -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+def _spoken() -> dict[str, list[tuple[str, tuple[str | None, ...]]]]:
     """What people say for what programs write (EUR, de, km): the kinds of which a text is, with its spoken forms."""
     kinds = yaml.safe_load(resources.files("aria_ray.requests").joinpath("spoken.yaml").read_text(encoding="utf-8"))
-    spoken: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    spoken: dict[str, list[tuple[str, tuple[str | None, ...]]]] = {}
     for kind, rows in kinds.items():
         for written, *said in rows:
-            spoken.setdefault(str(written), []).append((kind, tuple(map(str, said))))
+            spoken.setdefault(str(written), []).append((kind, tuple(said)))
     return spoken
 
 
@@ -99,6 +107,8 @@ def _text(value: str) -> Iterator[Spelling]:
     yield "text", value
     for kind, said in _spoken().get(value, _spoken().get(value.lower(), ())):
         for index, words in enumerate(said):
+            if words is None:
+                continue
             yield f"spoken {kind} {index}", words
             if words[-1:].isalpha() and kind == "unit":
                 yield f"spoken {kind} {index} plural", plural(words)
@@ -131,6 +141,10 @@ def _code_variants(value: str) -> Iterator[Spelling]:
             if changed != value:
                 yield form, changed
         yield "number sign", f"#{value}"
+        parts = re.sub(r"(?<=[A-Za-z])(?=\d)", " ", value)
+        if parts != value:
+            yield "letters apart", parts
+            yield "letters and hyphen", parts.replace(" ", "-")
 
 
 def verb_of(value: str) -> str | None:

@@ -3,13 +3,14 @@
 import math
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aria_ray.grammar import Call
 from aria_ray.requests.example import ExampleRequest
-from aria_ray.requests.kin import shifted
+from aria_ray.requests.kin import MOMENTS, is_by_day, shifted
 from aria_ray.requests.omission import alone, without_words
 from aria_ray.requests.spellings import write
 
@@ -40,7 +41,7 @@ class Slot:
     again: tuple[tuple[int, int, str], ...] = ()
     """Start, end and form of each further place of the request that says the same value."""
     linked: str | None = None
-    """Kind of slots that change together or stay in order: "time" for dates and times, "number" for a lowest and a highest."""
+    """Kind of slots that change together or stay in order: "date", "time", "date and time", or "number" for limits."""
 
     def words(self, value: Any) -> str | None:
         """The words of a value in this slot; None where it has none in its form."""
@@ -151,15 +152,22 @@ class RequestTemplate:
 
     def _moved_together(self, values: Sequence[Any], rng: random.Random) -> list[Any]:
         """Values whose dates and times are those of the example, all later or earlier by as much, where there are several."""
-        linked = [index for index, slot in enumerate(self.slots) if slot.linked == "time"]
         moved = list(values)
-        for _ in range(MAX_DRAWS):
-            days, minutes = 7 * rng.randint(-20, 40), rng.choice((0, 60 * rng.randint(-6, 8), 30 * rng.randint(-12, 16)))
-            for index in linked:
-                moved[index] = shifted(self.slots[index].values[0], days, minutes)
-            if all(self.slots[index].words(moved[index]) is not None for index in linked) and self._in_order(moved):
-                return moved
-        return [slot.values[0] if slot.linked == "time" else value for slot, value in zip(self.slots, values, strict=True)]
+        for kind in MOMENTS:
+            linked = [index for index, slot in enumerate(self.slots) if slot.linked == kind]
+            own = [self.slots[index].values[0] for index in linked]
+            for _ in range(MAX_DRAWS if linked else 0):
+                days, minutes = 7 * rng.randint(-20, 40), rng.choice((0, 60 * rng.randint(-6, 8), 30 * rng.randint(-12, 16)))
+                later = [shifted(value, days, minutes) for value in own]
+                written = [self.slots[index].words(value) for index, value in zip(linked, later, strict=True)]
+                by_day = all(is_by_day(value) or not is_by_day(old) for value, old in zip(later, own, strict=True))
+                if None not in written and by_day and (sorted(later) == later) == (sorted(own) == own):
+                    break
+            else:
+                later = own
+            for index, value in zip(linked, later, strict=True):
+                moved[index] = value
+        return moved
 
     def _in_order(self, values: Sequence[Any]) -> bool:
         """Whether linked values are in the order of the example's: a start before its end."""
@@ -212,11 +220,12 @@ class RequestTemplate:
 
 def linked_slots(slots: Sequence[Slot], is_limit: Sequence[bool]) -> tuple[Slot, ...]:
     """Slots that say two or more dates or times, or a lowest and a highest number (`is_limit`, by slot), are linked."""
-    times = [index for index, slot in enumerate(slots) if slot.linked == "time"]
+    kinds = Counter(slot.linked for slot in slots)
     limits = [index for index, slot in enumerate(slots) if is_limit[index] and isinstance(slot.values[0], (int, float))]
     linked: list[Slot] = []
     for index, slot in enumerate(slots):
-        kind = "time" if len(times) > 1 and index in times else "number" if len(limits) > 1 and index in limits else None
+        of_limits = "number" if len(limits) > 1 and index in limits else None
+        kind = slot.linked if slot.linked is not None and kinds[slot.linked] > 1 else of_limits
         linked.append(replace(slot, linked=kind))
     return tuple(linked)
 

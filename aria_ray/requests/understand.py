@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from aria_ray.grammar import ToolDefinition
+from aria_ray.requests.dates import date_of
 from aria_ray.requests.example import ExampleRequest
 from aria_ray.requests.fitting import is_verb_there, kind_of
+from aria_ray.requests.kin import MOMENTS
 from aria_ray.requests.opposites import find_opposite
 from aria_ray.requests.others import Asked, other_values
 from aria_ray.requests.pools import split_words
@@ -22,6 +24,7 @@ Known = Mapping[tuple[str, str], tuple[Any, ...]]
 _LIMIT = re.compile(
     r"\b(min|max|minimum|maximum|lowest|highest|low|high|from|to|start|end|first|last|lower|upper|below|above)\b"
 )
+_WEEKDAY = re.compile(r"\b(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?\b", re.I)
 MIN_LIKENESS = 0.8
 """Least likeness (difflib's ratio) of words that may be a value with a typing error."""
 
@@ -29,7 +32,7 @@ MIN_LIKENESS = 0.8
 def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], known: Known) -> RequestTemplate:
     """The template of an example. `tools` are definitions by name, `known` values of other examples."""
     found: list[Slot] = []
-    notes: list[str] = []
+    missing: list[tuple[Place, Any]] = []
     # Long values first: a short one may be a part of their words.
     for place, value in sorted(_values(example), key=lambda item: -len(str(item[1]))):
         asked = _asked(example, place, tools)
@@ -39,7 +42,7 @@ def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], kno
         else:
             slot = _slot(example, place, value, spans, asked, known) if spans else None
         if slot is None:
-            notes.append(_not_found(example, place, value, found))
+            missing.append((place, value))
             continue
         same = next((index for index, other in enumerate(found) if other.start == slot.start), None)
         if same is None:
@@ -47,6 +50,7 @@ def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], kno
         else:
             found[same] = _shared(found[same], slot)
     slots = sorted(found, key=lambda slot: slot.start)
+    notes = [_not_found(example, place, value, found) for place, value in missing]
     notes += [
         f"{example.request[slot.start : slot.end]!r} has no other values; name some in `values`, or in the schema's `examples`"
         for slot in slots
@@ -96,13 +100,23 @@ def _slot(example: ExampleRequest, place: Place, value: Any, spans: Sequence[Spa
     again = tuple((other.start, other.end, other.form) for other in spans if other.start != span.start and _is_text(value))
     given = example.values.get(asked.name, example.values.get(asked.parameter))
     values = [value]
-    for other in other_values(value, asked, known, (text[: span.start], text[span.end :]), given):
+    others = other_values(value, asked, known, (text[: span.start], text[span.end :]), given)
+    for other in _on_same_weekday(value, others, text):
         ways = (span.form, *(form for _, _, form in again))
         if other not in values and all(write(other, form) is not None for form in ways):
             values.append(other)
-    moves = given is None and isinstance(value, str) and kind_of(value) in ("date", "time", "date and time")
-    linked = "time" if moves and "enum" not in asked.schema else None
+    moves = given is None and isinstance(value, str) and kind_of(value) in MOMENTS and "enum" not in asked.schema
+    linked = kind_of(value) if moves else None
     return Slot(span.start, span.end, (place,), span.form, tuple(values), again=again, linked=linked)
+
+
+def _on_same_weekday(value: Any, others: Sequence[Any], text: str) -> Sequence[Any]:
+    """The values; of dates only those on the same day of the week, where the request names one."""
+    date = date_of(value[:10]) if isinstance(value, str) and kind_of(value) in ("date", "date and time") else None
+    if date is None or not _WEEKDAY.search(text):
+        return others
+    dates = [(other, date_of(other[:10])) for other in others]
+    return [other for other, day in dates if day is not None and day.weekday() == date.weekday()]
 
 
 def _as_verb(span: Span, value: Any, text: str) -> Span:

@@ -94,6 +94,8 @@ def _lower(words: str) -> str:
 
 def _pattern(words: str, number: bool) -> re.Pattern[str]:
     body = re.escape(words).replace(r"\ ", r"\s+")
+    if not any(sign.isalnum() for sign in words):
+        return re.compile(re.escape(words))  # a currency's sign stands close to its number
     before = r"(?<![\w.,:/-])" if words[:1].isdigit() else r"(?<![\w])"
     # A unit may follow a number directly (20min, 21c, 50%); a further digit, an ordinal's ending or am and pm may not.
     after = r"(?!\d|[.,:/-]\d|(?:st|nd|rd|th|am|pm)\b)" if number and words[-1:].isdigit() else r"(?!\w)"

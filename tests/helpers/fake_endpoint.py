@@ -56,6 +56,8 @@ class Behaviour:
     """The first tokens come in one chunk, when the last of them is made: as from a parser that waits for the whole."""
     message: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Makes the message that a plain request gets from the request's body, in place of the one of the fields above."""
+    finish_reason: str | None = None
+    """Why a plain answer ended, as it says."""
 
     blank: bool = False
     """Tokens are counted and not shown, as a server does with control tokens."""
@@ -72,6 +74,8 @@ class Behaviour:
     error_at: Container[int] = ()
     """Which requests get `error_status`: (3, 4), or range(10, 10**9) for all from the tenth on."""
     error_status: int = 500
+    error_code: str | None = None
+    """What such an error says besides."""
     cut_at: Container[int] = ()
     """Which requests lose their connection, streams after half of the tokens."""
     hang_at: Container[int] = ()
@@ -123,7 +127,7 @@ class _Fake:
             if field in body or field in body.get("stream_options", {}):
                 return JSONResponse({"error": {"message": f"unknown field {field}"}}, behaviour.refusal_status)
         if number in behaviour.error_at:
-            return JSONResponse({"error": {"message": "planted"}}, behaviour.error_status)
+            return JSONResponse({"error": {"message": "planted", "code": behaviour.error_code}}, behaviour.error_status)
         if number in behaviour.hang_at:
             await asyncio.Event().wait()
         if body.get("stream"):
@@ -135,7 +139,8 @@ class _Fake:
         async with self.free:
             plan = _Answer(behaviour, body, time.perf_counter(), self.decays_since_s)
             await _until(plan.moment_s(plan.tokens))
-        return JSONResponse({"choices": [{"index": 0, "message": plan.message()}], "usage": plan.usage(plan.tokens)})
+        choice = {"index": 0, "message": plan.message(), "finish_reason": behaviour.finish_reason}
+        return JSONResponse({"choices": [choice], "usage": plan.usage(plan.tokens)})
 
     async def _cut(self) -> AsyncIterator[str]:
         yield '{"choices": ['

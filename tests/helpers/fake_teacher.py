@@ -127,6 +127,7 @@ class FakeTeacher:
         contents = {
             "prose": "I'm sorry, but as a language model I cannot write requests.",
             "nothing": None,
+            "nested": "[" * 600 + whole + "]" * 600,
             "half_json": whole[: whole.index("}") + 20],
             "fenced": f"Sure! Here they are:\n```json\n{whole}\n```\nAnything else?",
             "thought": f"<think>They want {{1}} [message].</think>\n{whole}",
@@ -147,12 +148,14 @@ class FakeTeacher:
             "other_tool": _called([call | {"name": "open_garage"} for call in right]),
             "twice": _called([*right, *right]),
             "arguments_no_json": _called(right, arguments="{room_name: "),
+            "arguments_nested": _called(right, arguments="[" * 900 + "]" * 900),
+            "arguments_as_object": _called(right, as_text=False),
         }
         without = {"value_asked_for": {"role": "assistant", "content": "MISSING: the room"}, "needless_call": needless}
         return with_call.get(self.fault, _called(right)) if right else without.get(self.fault, none)
 
 
-def _called(calls: list[dict[str, Any]], arguments: str | None = None) -> dict[str, Any]:
+def _called(calls: list[dict[str, Any]], arguments: str | None = None, as_text: bool = True) -> dict[str, Any]:
     return {
         "role": "assistant",
         "content": None,
@@ -160,7 +163,10 @@ def _called(calls: list[dict[str, Any]], arguments: str | None = None) -> dict[s
             {
                 "id": f"call_{number}",
                 "type": "function",
-                "function": {"name": call["name"], "arguments": arguments or json.dumps(call["arguments"])},
+                "function": {
+                    "name": call["name"],
+                    "arguments": arguments or (json.dumps(call["arguments"]) if as_text else call["arguments"]),
+                },
             }
             for number, call in enumerate(calls)
         ],

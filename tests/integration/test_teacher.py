@@ -66,7 +66,7 @@ def test_junk_is_refused_and_counted_and_a_repeated_run_needs_no_teacher(tmp_pat
     refused = {reason: number for reason, number in yields.items() if reason not in ("asked_for", "kept")}
     assert yields["asked_for"] == 7  # five calls, a near miss, a request without a tool
     assert yields["kept"] + sum(refused.values()) == 7
-    assert sum(refused.values()) >= 4, yields
+    assert sum(refused.values()) >= 5, yields
     rows = [json.loads(line) for line in (tmp_path / "first/final_dataset.jsonl").read_text().splitlines()]
     taught = [row for row in rows if row["id"].startswith("taught/")]
     assert bool(taught) == bool(yields["kept"])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.S)
+MAX_DEPTH = 10
+"""Deepest level of objects and lists at which a request is looked for."""
 _DECODER = json.JSONDecoder()
 
 
@@ -48,20 +50,22 @@ def _json_values(text: str) -> Iterator[Any]:
             yield value
 
 
-def _items(value: Any) -> Iterator[tuple[int | None, Written]]:
-    """Number and request of everything in a JSON value that is a request."""
+def _items(value: Any, depth: int = 0) -> Iterator[tuple[int | None, Written]]:
+    """Number and request of everything in a JSON value that is a request, down to `MAX_DEPTH`."""
+    if depth > MAX_DEPTH:
+        return
     if isinstance(value, str):
         yield None, Written(_line(value), None)
     elif isinstance(value, list):
         for item in value:
-            yield from _items(item)
+            yield from _items(item, depth + 1)
     elif isinstance(value, dict):
         if isinstance(value.get("request"), str):
             given = value.get("arguments")
             item = Written(_line(value["request"]), given if isinstance(given, dict) else None)
             yield _number(value.get("number")), item
         else:
-            yield from (found for item in value.values() if isinstance(item, (list, dict)) for found in _items(item))
+            yield from (found for item in value.values() if isinstance(item, (list, dict)) for found in _items(item, depth + 1))
 
 
 def _number(value: Any) -> int | None:

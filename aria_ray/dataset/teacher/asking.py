@@ -54,7 +54,7 @@ class Question:
 
 class _Function(BaseModel):
     name: str
-    arguments: str
+    arguments: Any = None
 
 
 class _ToolCall(BaseModel):
@@ -180,7 +180,7 @@ class Teacher:
         path = self._path(question)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"asked": self._asked(question), "answer": answer.model_dump(mode="json")})
+            write_json(path, {"asked": list(question.messages), "answer": answer.model_dump(mode="json")})
         except OSError as error:
             raise failures.cache(self._cache, error) from None
 
@@ -204,10 +204,15 @@ class _Kept(BaseModel):
 
 def _answer(completion: _Completion) -> Answer:
     choice = completion.choices[0]
-    calls = tuple((call.function.name, call.function.arguments) for call in choice.message.tool_calls or ())
+    calls = tuple((call.function.name, _text(call.function.arguments)) for call in choice.message.tool_calls or ())
     content = choice.message.content if isinstance(choice.message.content, str) else ""
     filtered = choice.finish_reason == "content_filter"
     return Answer(content=content, calls=calls, cut_off=choice.finish_reason == "length", filtered=filtered)
+
+
+def _text(arguments: Any) -> str:
+    """Arguments as JSON text. Some endpoints send an object, or nothing for a tool without parameters."""
+    return arguments or "{}" if isinstance(arguments, str) else json.dumps(arguments or {})
 
 
 def _client(endpoint: Endpoint) -> openai.AsyncOpenAI:

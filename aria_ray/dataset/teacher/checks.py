@@ -1,5 +1,6 @@
 """Why a request of the teacher's is refused: what can be seen of it without asking back, and what asking back shows."""
 
+import functools
 import itertools
 import json
 import re
@@ -32,10 +33,15 @@ Reason = Literal[
     "other_call",  # asked back, it calls something else
     "needless_call",  # asked back, it calls a tool where none is to be called
     "value_asked_for",  # asked back, it misses a value where no tool was to serve
+    "unproven",  # asked back, it calls nothing, and it never chose a right call either
 ]
 MAX_WORDS, MAX_CHARACTERS = 60, 400
 RUN_OF_DESCRIPTION, RUN_OF_PROMPT = 6, 4
 """Words in a row that show that a description, or the style that the teacher was told, was copied."""
+LARGEST_EXACT = 2**53
+"""Whole numbers up to here are the same as floating-point numbers."""
+MAX_BRACKETS = 300
+"""Most objects and lists in the arguments of a call."""
 _WORD = re.compile(r"\w+")
 _PROGRAM = re.compile(
     r"\b(?:parameters?|arguments?|functions?|json|tool calls?|api|schema|null|boolean|integer|string)\b|\w\s*=\s*\S", re.I
@@ -113,12 +119,16 @@ class Frames:
     """Requests without their values, by what they call, so that near-duplicates are found."""
 
     _by_calls: dict[str, list[frozenset[str]]] = field(default_factory=dict)
+    _said: set[tuple[str, ...]] = field(default_factory=set)
 
     def add(self, request: str, calls: Sequence[ExampleCall]) -> bool:
-        """Add a request; False, and nothing is added, where one that calls the same tools is like it.
+        """Add a request; False, and nothing is added, where one that calls the same tools is like it, or any has its words.
 
         Alike: the Jaccard index of their words and pairs of words, values left out, is at least `NEAR_DUPLICATE_JACCARD`.
         """
+        said = tuple(_words(request))
+        if said in self._said:
+            return False
         values = [value for call in calls for _, value in leaves(call.arguments)]
         words = [word for word in _words(_blanked(request, values)) if word != "_"]
         frame = frozenset([*words, *(" ".join(pair) for pair in itertools.pairwise(words))])
@@ -126,6 +136,7 @@ class Frames:
         if any(_jaccard(frame, other) >= NEAR_DUPLICATE_JACCARD for other in others):
             return False
         others.append(frame)
+        self._said.add(said)
         return True
 
 
@@ -145,6 +156,8 @@ def asked_problem(
     real = {sent: name for name, sent in sent_names(tools).items()}
     right = _comparable([(call.name, call.arguments) for call in calls], tools)
     for answer in answers:
+        if answer.filtered or (answer.cut_off and not answer.calls):
+            return "filtered" if answer.filtered else "cut_off"
         if not calls:
             if answer.calls:
                 return "needless_call"
@@ -196,13 +209,14 @@ def _normal(value: Any) -> Any:
         return [_normal(item) for item in value]
     if isinstance(value, str):
         return " ".join(value.casefold().split())
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST_EXACT
+    return float(value) if is_number else value
 
 
 def _parsed(text: str) -> Any:
-    """Arguments from their JSON text; the text itself, which equals no arguments, where it is none."""
+    """Arguments from their JSON text; the text itself, which equals no arguments, where it is none or is nested too deep."""
     try:
-        return json.loads(text)
+        return json.loads(text) if len(re.findall(r"[\[{]", text)) <= MAX_BRACKETS else text
     except (ValueError, RecursionError):
         return text
 
@@ -230,10 +244,13 @@ def _words(text: str) -> list[str]:
 
 def _share_run(one: str, other: str, size: int) -> bool:
     """Whether two texts have `size` words in a row in common."""
-    runs = [
-        {tuple(words[start : start + size]) for start in range(len(words) - size + 1)} for words in (_words(one), _words(other))
-    ]
-    return bool(runs[0] & runs[1])
+    return not _runs(one, size).isdisjoint(_runs(other, size))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _runs(text: str, size: int) -> frozenset[tuple[str, ...]]:
+    words = _words(text)
+    return frozenset(tuple(words[start : start + size]) for start in range(len(words) - size + 1))
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:

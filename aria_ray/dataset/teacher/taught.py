@@ -85,13 +85,13 @@ def taught_requests(
         times = config.teacher.asked_back
         asked = [_chosen_by(config.teacher, one, index, tools) for one in candidates for index in range(times)]
         chosen = teacher.answers(asked, on_progress)
-    kept = []
-    for number, one in enumerate(candidates):
-        reason = asked_problem(one.calls, chosen[number * times : (number + 1) * times], tools)
-        if reason is None:
-            kept.append(ExampleRequest(request=one.request, calls=one.calls))
-        else:
-            refused[reason] += 1
+    reasons = _proved(candidates, [chosen[start : start + times] for start in range(0, len(chosen), times)], tools)
+    refused.update(reason for reason in reasons if reason is not None)
+    kept = [
+        ExampleRequest(request=one.request, calls=one.calls)
+        for one, reason in zip(candidates, reasons, strict=True)
+        if reason is None
+    ]
     yields = {"asked_for": sum(len(order.wanted) for order in orders), "kept": len(kept)}
     return Taught(tuple(kept), yields | {reason: refused[reason] for reason in sorted(refused)})
 
@@ -151,6 +151,17 @@ def _seen(
         if reason is None and not frames.add(item.request, item.calls):
             reason = "near_duplicate"
         yield item if reason is None else reason
+
+
+def _proved(
+    candidates: Sequence["_Candidate"], chosen: Sequence[Sequence[Answer]], tools: Mapping[str, ToolDefinition]
+) -> list[Reason | None]:
+    """Why each request is refused by what the teacher chose for it; None where it chose right."""
+    reasons = [asked_problem(one.calls, answers, tools) for one, answers in zip(candidates, chosen, strict=True)]
+    if any(one.calls and reason is None for one, reason in zip(candidates, reasons, strict=True)):
+        return reasons
+    # Who never chooses a right call says nothing by choosing none.
+    return [reason or "unproven" for reason in reasons]
 
 
 def _opener(config: TeacherConfig, serve: OpenEndpoint | None) -> OpenEndpoint:

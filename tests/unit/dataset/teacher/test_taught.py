@@ -69,6 +69,7 @@ def test_requests_that_prove_right_are_kept(tmp_path):
     {
         "prose": "no_json",
         "nothing": "no_json",
+        "nested": "no_json",
         "wrong_numbers": "no_json",
         "value_missing": "value_missing",
         "too_long": "too_long",
@@ -86,17 +87,18 @@ def test_requests_that_prove_right_are_kept(tmp_path):
         "other_tool": "other_call",
         "twice": "other_call",
         "arguments_no_json": "other_call",
+        "arguments_nested": "other_call",
     }.items(),
 )
 def test_every_kind_of_wrong_is_refused_and_counted(tmp_path, fault, reason):
     result = taught(tmp_path, FakeTeacher(fault))
-    assert [request for request in result.requests if request.calls] == []
+    assert result.requests == ()  # who never chooses a right call proves nothing by calling none
     assert result.yields[reason] >= COUNT - 1  # a right one may be like another
     assert sum(result.yields.values()) == 2 * result.yields["asked_for"]
 
 
-@pytest.mark.parametrize("fault", ["fenced", "thought", "strings", "numbers_as_text"])
-def test_json_in_any_wrapping_is_read(tmp_path, fault):
+@pytest.mark.parametrize("fault", ["fenced", "thought", "strings", "numbers_as_text", "arguments_as_object"])
+def test_json_in_any_form_is_read(tmp_path, fault):
     assert taught(tmp_path, FakeTeacher(fault)).yields == taught(tmp_path / "plain", FakeTeacher()).yields
 
 
@@ -110,6 +112,20 @@ def test_one_sentence_with_other_values_is_one_request(tmp_path):
     result = taught(tmp_path, FakeTeacher("frame_repeated"))
     assert len([request for request in result.requests if request.calls]) == 1
     assert result.yields["near_duplicate"] >= COUNT - 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ({"finish_reason": "length"}, "cut_off"),
+        ({"finish_reason": "content_filter"}, "filtered"),
+        ({"error_at": ALL, "error_status": 400, "error_code": "content_filter"}, "filtered"),
+    ],
+)
+def test_what_ended_an_answer_is_the_reason_for_what_it_lacks(tmp_path, behaviour, reason):
+    result = taught(tmp_path, FakeTeacher("nothing"), **behaviour)
+    assert result.requests == ()
+    assert result.yields == {"asked_for": COUNT + 2 * WITHOUT_CALL, "kept": 0, reason: COUNT + 2 * WITHOUT_CALL}
 
 
 @pytest.mark.parametrize("fault", ["needless_call", "value_asked_for"])

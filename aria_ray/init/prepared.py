@@ -26,7 +26,6 @@ HEAD = """\
 # replaced by others, so a request stands for many: different ways of asking are worth more than different values.
 # - Write six or more for each tool: short and long ones, questions and orders, as different people would type them.
 # - Every value must be said in the request in some form. What is not said must not be in the arguments.
-# - Put dates and times into quotes: "2026-03-04", "15:30".
 # - `calls: []` is for requests that no tool is for, with an `answer` if you like.
 # - `ask: PARAMETER` with `calls: []` is for requests in which its value is missing.
 # - `values: {{PARAMETER: [...]}}` names further values that may stand in place of the one that is said.

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
@@ -86,8 +88,13 @@ from pydantic import Field
 app = MCPServer("clock")
 
 @app.tool()
-def time_in(city: Annotated[str, Field(description="The city, such as Lisbon.")]) -> str:
-    """The time in a city."""
+def time_in(city: str, format: Annotated[str, Field(description="How it is written.")] = "24 hours") -> str:
+    """The time in a city.
+
+    Args:
+        city: The city, such as Lisbon.
+        format: Not shown: the schema says it too.
+    """
     return "12:00"
 
 app.run()
@@ -180,6 +187,7 @@ def test_a_project_of_a_server_s_tools(home: Path, monkeypatch: pytest.MonkeyPat
     text = (home / "mine" / "requests.yaml").read_text()
     assert "time_in(city: string" in text
     assert "city: The city, such as Lisbon." in text
+    assert "format: How it is written." in text
 
 
 def test_prepared_requests_have_what_is_known_and_places_to_fill(home: Path) -> None:
@@ -267,7 +275,11 @@ def test_the_command_prints_what_to_type_next(home: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "  cd 'my project'\n" in done.output
     assert "  aria chat --tool ../kitchen_file.py --tool ../pets.yaml\n" in done.output
-    typed = [line.split()[1] for line in done.output.splitlines() if line.startswith("  aria ")]
-    assert typed == ["requests", "generate", "run", "serve", "chat"]
+    typed = [shlex.split(line)[1:] for line in done.output.splitlines() if line.startswith("  aria ")]
+    assert [words[0] for words in typed] == ["requests", "generate", "run", "serve", "chat"]
+    commands = typer.main.get_command(app).commands
+    for name, *arguments in typed:
+        command = commands[name].commands["check"] if name == "requests" else commands[name]
+        command.make_context(name, arguments[1:] if name == "requests" else arguments)
     readme = (home / "my project" / "README.md").read_text()
     assert all(line.strip() in readme for line in done.output.splitlines() if line.startswith("  aria "))

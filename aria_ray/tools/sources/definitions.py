@@ -8,6 +8,7 @@ from typing import Any
 
 from aria_ray.errors import DataError
 from aria_ray.grammar import ToolDefinition
+from aria_ray.tools.docstrings import parameter_descriptions
 from aria_ray.tools.json_schema import plain_schema
 from aria_ray.tools.sources import SIMULATED, SourcedTool, check_only
 
@@ -62,8 +63,12 @@ def definition(item: Any, named: str) -> ToolDefinition:
         raise ValueError(f"parameters has no `properties`; put {', '.join(schema)} into it")
     parameters = plain_schema(schema)
     _tell_unknown(named, name, tuple(key for key in _required(schema) if key not in parameters["properties"]))
-    description = function.get("description") or function.get("title") or name.replace("_", " ").replace("-", " ")
-    return {"type": "function", "function": {"name": name, "description": str(description), "parameters": parameters}}
+    description = str(function.get("description") or function.get("title") or name.replace("_", " ").replace("-", " "))
+    # Servers made of Python functions send the whole docstring as the description of the tool, and none of its parameters.
+    for key, said in parameter_descriptions(description).items():
+        if key in parameters["properties"]:
+            parameters["properties"][key] = said | parameters["properties"][key]
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
 
 
 def _listed(content: Any) -> Iterator[Any]:

@@ -147,3 +147,14 @@ def test_a_file_of_an_installed_package(tmp_path, monkeypatch):
     assert tool_files(["package:pack_of_tools/tools.json"]) == [package / "tools.json"]
     with pytest.raises(DataError, match=r"there is no package no_such_pack .*write package:NAME/FILE"):
         read_tools(["package:no_such_pack/tools.json"])
+
+
+def test_a_description_that_is_a_docstring_describes_the_parameters_that_the_schema_does_not(read):
+    described = {"town": {"type": "string"}, "day": {"type": "string", "description": "Day of the week"}}
+    text = "Ask.\n\nArgs:\n    town: Name of the town, such as Lisbon.\n    day: Some day.\n    other: Not in the schema."
+    tool = read([{"name": "ask", "description": text, "parameters": {"type": "object", "properties": described}}])["ask"]
+    properties = tool.definition["function"]["parameters"]["properties"]
+    assert {key: field["description"] for key, field in properties.items()} == {
+        "town": "Name of the town, such as Lisbon.",
+        "day": "Day of the week",
+    }

@@ -176,8 +176,8 @@ def _number_like(value: float, low: float, high: float, rng: random.Random) -> i
         return round(int(drawn) + ending, digits) if rng.random() < 0.5 and abs(value) > 1 else drawn
     size = abs(value)
     step = next(step for step in ROUND_NUMBERS if (size % step == 0 and size >= 2 * step) or step == 1)
-    if step > 1 and rng.random() < 0.25:
-        step = max(1, step // 2)  # rounder numbers are commoner, others occur
+    draw = rng.random()  # rounder numbers are commoner, others occur
+    step = max(1, step // 10) if draw < 0.1 else max(1, step // 2) if draw < 0.35 else step
     first, last = int(-(-low // step)), int(high // step)
     number = rng.randint(first, max(first, last)) * step
     return float(number) if isinstance(value, float) else number

@@ -33,6 +33,7 @@ def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], kno
     """The template of an example. `tools` are definitions by name, `known` values of other examples."""
     found: list[Slot] = []
     missing: list[tuple[Place, Any]] = []
+    unclear: list[str] = []
     # Long values first: a short one may be a part of their words.
     for place, value in sorted(_values(example), key=lambda item: -len(str(item[1]))):
         asked = _asked(example, place, tools)
@@ -41,6 +42,7 @@ def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], kno
             slot = _opposite_slot(example, place, value, found, asked)
         else:
             slot = _slot(example, place, value, spans, asked, known) if spans else None
+            unclear += _unclear(example, place, spans, value, slot)
         if slot is None:
             missing.append((place, value))
             continue
@@ -50,7 +52,7 @@ def understand(example: ExampleRequest, tools: Mapping[str, ToolDefinition], kno
         else:
             found[same] = _shared(found[same], slot)
     slots = sorted(found, key=lambda slot: slot.start)
-    notes = [_not_found(example, place, value, found) for place, value in missing]
+    notes = unclear + [_not_found(example, place, value, found) for place, value in missing]
     notes += [
         f"{example.request[slot.start : slot.end]!r} has no other values; name some in `values`, or in the schema's `examples`"
         for slot in slots
@@ -117,6 +119,16 @@ def _on_same_weekday(value: Any, others: Sequence[Any], text: str) -> Sequence[A
         return others
     dates = [(other, date_of(other[:10])) for other in others]
     return [other for other, day in dates if day is not None and day.weekday() == date.weekday()]
+
+
+def _unclear(example: ExampleRequest, place: Place, spans: Sequence[Span], value: Any, slot: Slot | None) -> list[str]:
+    """A note where a number stands at several places and nothing tells which one is meant."""
+    alike = [span for span in spans if span.rank == spans[0].rank]
+    if slot is None or _is_text(value) or len(alike) < 2:
+        return []
+    before = example.request[: slot.start].split()[-2:]
+    name = f"{example.calls[place[0]].name}.{'.'.join(map(str, place[1]))}"
+    return [f"{name}: {value!r} stands {len(alike)} times; the one after {' '.join(before)!r} is taken"]
 
 
 def _as_verb(span: Span, value: Any, text: str) -> Span:

@@ -57,6 +57,23 @@ _SPANS = (
     "passengers",
     "adults",
 )
+_SETTING = (
+    "set",
+    "turn",
+    "change",
+    "dim",
+    "raise",
+    "lower",
+    "put",
+    "adjust",
+    "increase",
+    "decrease",
+    "move",
+    "switch",
+    "update",
+    "mark",
+)
+"""Verbs of tools that bring something to a level."""
 _ADVERBS = re.compile(r"(ed|al|ent|ive|ous|ic|ate|ble|ary)$|^(urgent|express|recurring|private|public|hot|fast|silent|gift)$")
 
 
@@ -125,6 +142,8 @@ def _moved(pattern: str, kind: str, verb: str, head: str) -> str:
     """A pattern that suits the kind of a value and the verb: `to friday` after move, `to France` after shipping."""
     if kind in ("date", "date and time") and pattern == "at {value}":
         return "{on}"
+    if pattern == "to {value}" and verb not in _SETTING:
+        return ", {name} {value}"
     if kind == "time" and pattern == "from {value}":
         return "at {value}"
     if pattern == "{on}" and verb in ("move", "reschedule", "postpone", "shift", "delay", "push"):
@@ -142,14 +161,14 @@ def _number(name: str, schema: Mapping[str, Any], value: float, head: str) -> st
     unit = _UNITS.search(words) or _UNITS.search(description)
     if re.search(r"\b(id|number|code)$", words):
         return f", {words} {number}" if noun_of(name) in head.split() else f" {noun_of(name)} {number}"
-    if re.search(r"\b(limit|max|top|results|count)\b", words):
+    if re.search(r"\b(limit|max|top|results)\b", words):
         return f", at most {number}"
     if unit is None:
         return f", {words} {number}"
     several = unit[0] if value != 1 else unit[0].removesuffix("s") if unit[0] != "people" else "person"
     if unit[0] in _SPANS:
         return f" for {number} {several}"
-    if head.split(" ")[0] in ("set", "turn", "change", "dim", "raise", "lower", "put", "adjust", "increase", "decrease"):
+    if head.split(" ")[0] in _SETTING:
         return f" to {number} {several}"
     return f", {number} {several}"
 

@@ -14,12 +14,15 @@ from aria_ray.requests.clauses import clause, joined, said, spoken
 from aria_ray.requests.drawn import drawn_value, noun_of
 from aria_ray.requests.example import ExampleCall, ExampleRequest
 from aria_ray.requests.fitting import kind_of
+from aria_ray.requests.kin import shifted
 from aria_ray.requests.pools import enum_of, split_words
 from aria_ray.requests.spellings import VERBS, is_plural
 from aria_ray.requests.values import find, leaves
 
 MAX_REQUESTS = 10
 """Most requests of one tool."""
+MAX_DRAWS = 10
+"""Attempts to draw a value that no other parameter has."""
 MAX_HEAD_WORDS = 9
 """A description with more words is no request that somebody types."""
 _BASE = {
@@ -62,6 +65,8 @@ _SEARCHES = ("{do}", "can you {do}?", "{thing}", "i'm looking for {thing}", "ple
 _ASKED = ("{do}?", "{Do}?", "can you tell me {do}?", "{do}")
 _FREE_TEXT = re.compile(r"\b(body|message|text|content|comment|note)\b")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d$")
+_OBJECT = re.compile(r"((up|down|off|out) )?(an?|the|all|some|my|your)\b")
+_STATES = re.compile(r"\b(mode|state|status|level|position|priority|size|colou?r|unit|format|type|kind)$")
 _WH = re.compile(r"(how|where|what|when|if|whether|which|who)\b")
 _OF = re.compile(r"\b(of|in|for|on|at|between|from|to|about)\b")
 _PARENTHESIS = re.compile(r"\s*\([^)]*\)")
@@ -86,7 +91,7 @@ def composed_requests(definition: ToolDefinition) -> list[ExampleRequest]:
         extra = rng.sample(optional, min(len(optional), rng.choice((0, 0, 1, 1, 2))))
         arguments = _arguments([*required, *extra], required, properties, name, rng)
         if arguments is None:
-            return []
+            continue
         request = _request(heads, number, arguments, properties)
         if _says_all(request, arguments):
             call = ExampleCall(name=name, arguments=arguments)
@@ -106,13 +111,19 @@ def _arguments(
         value = None if key not in required and _is_boolean(schema) else drawn_value(key, schema, tool, rng)
         if value is None and key in required:
             return None
+        for _ in range(MAX_DRAWS):  # another value where one stands for two parameters
+            if value is None or value not in arguments.values():
+                break
+            value = drawn_value(key, schema, tool, rng)
         if value is not None and value not in arguments.values():
             arguments[key] = value
     moments = [
         key for key, value in arguments.items() if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d|\d\d:\d\d$", value)
     ]
-    for key, value in zip(moments, sorted(arguments[key] for key in moments), strict=True):
-        arguments[key] = value
+    for index, key in enumerate(moments[1:], start=1):
+        if kind_of(arguments[key]) == kind_of(arguments[moments[0]]):
+            days, minutes = (rng.randint(2, 14), 0) if kind_of(arguments[key]) == "date" else (0, 60 * index)
+            arguments[key] = shifted(arguments[moments[0]], days, minutes)
     return arguments if all(key in arguments for key in required) else None
 
 
@@ -126,16 +137,19 @@ def _heads(name: str, description: str) -> list[str]:
     verb, _, rest = words.partition(" ")
     verb = _BASE.get(verb, verb)
     heads = []
-    if rest and (verb in VERBS or verb in _MORE_VERBS or " " in verb):
+    if rest and not re.match(r"(to|from|of|by)\b", rest) and (verb in VERBS or verb in _MORE_VERBS or " " in verb):
         bare = is_plural(rest) or re.match(r"(a|an|the|my|to|for|by|in|all|up|on|off)\b", rest)
         makes = verb in _MAKING or re.search(r"(timer|alarm|reminder)$", rest)
         article = "" if bare else ("an " if rest[0] in "aeiou" else "a ") if makes else "the "
         heads.append(f"{verb} {article}{rest}")
     sentence = _REST.sub("", _PARENTHESIS.sub("", description.strip().split("\n")[0])).strip()
+    sentence = re.sub(r"\s+(for|of|in|to|by|on|with|against)?\s*(an?|the)?$", "", sentence)
     first, _, others = sentence.partition(" ")
     first = _BASE.get(first.lower(), first.lower())
+    if first.endswith("s") and (first[:-1] in VERBS or first[:-1] in _MORE_VERBS):
+        first = first[:-1]
     if others and first != "use" and len(sentence.split()) <= MAX_HEAD_WORDS:
-        if first in VERBS or first in _MORE_VERBS or " " in first:
+        if first in VERBS or first in _MORE_VERBS or " " in first or _OBJECT.match(others):
             heads.append(f"{first} {others}")
         elif _WH.match(first):
             return [*heads, f"{first} {others}"]
@@ -211,6 +225,10 @@ def _text_within(head: str, key: str, schema: Mapping[str, Any], value: str) -> 
         return _in_place(
             head, noun, f"{noun} {value}" if re.search(r"\b(ids?|numbers?|codes?|references?)$", split_words(key)) else value
         )
+    if _FREE_TEXT.search(noun):
+        return _in_place(head, noun, f'"{value}"')
+    if enum_of(schema) is not None and _STATES.search(noun):
+        return None  # `change the mode to cool`
     text = said(value, key, schema)
     if enum_of(schema) is not None and not value.endswith(noun):
         text = f"the {text.removeprefix('the ')} {noun}"
@@ -238,6 +256,8 @@ def _in_place(head: str, noun: str, words: str) -> str | None:
     if modifier is not None:
         return f"{modifier[1]} the {modifier[2]} of {words}"
     replaced, count = re.subn(rf"\b{one}s?$", words, head)
+    if words.startswith(noun):  # a feature flag, and feature flag 8
+        replaced = re.sub(rf"\ban? ((?:\w+ )?){re.escape(words)}$", rf"\1{words}", replaced)
     return replaced if count and head != replaced else None
 
 

@@ -36,6 +36,8 @@ _PIECE = re.compile(
 _CODE_NAME = re.compile(
     r"\b(ids?|numbers?|no|codes?|references?|ref|keys?|sku|isbn|iban|plate|serial|postcode|zip|postal code)\b"
 )
+_PROGRAM = re.compile(r"\b(sql|json|regex|regular expression|xml|html|source code|base64|checksum|hash)\b", re.I)
+"""Texts that no person says."""
 _QUERY = re.compile(r"^(query|q|search|search term|keywords?|term)$")
 _NAME_ENDING = re.compile(r"\s*\b(ids?|names?|numbers?|codes?|references?|keys?|titles?|text|value|string)$")
 
@@ -126,6 +128,8 @@ def _texts(name: str, schema: Mapping[str, Any], tool: str, named: list[str], rn
     if _CODE_NAME.search(words) and not re.search(r"\bphone\b", words):
         return [_random_digits(shape, "0123456789", rng) for shape in ("A####", "B####", "K####", "####", "AB-####", "AB####")]
     kind = kind_in_pools(name, schema, tool if _GENERIC.match(words) else "")
+    if kind is None and _PROGRAM.search(str(schema.get("description", ""))):
+        return []
     if _QUERY.match(words) and kind in (None, "text", "task"):
         kind = "topic"
     typed = list(pool_named(kind)) if kind is not None else []

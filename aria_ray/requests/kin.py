@@ -149,7 +149,8 @@ def _bounds(value: float, words: str, schema: Mapping[str, Any], known: Sequence
     if high > MAX_RATIO * max(low, 0.01):
         low = high = abs(value)
     if len(set(numbers)) < 3 or low == high:
-        low, high = (1.0, 12.0) if high <= 12 and low >= 1 else (low / 2, high * 2 or 10)
+        few = high <= 12 and low >= 1 and float(value).is_integer()
+        low, high = (1.0, 12.0) if few else (low / 2, high * 1.8 or 10)
     else:
         low, high = max(low - spread, low / 2), high + spread
     if value < 0:

@@ -157,7 +157,10 @@ class RequestTemplate:
             linked = [index for index, slot in enumerate(self.slots) if slot.linked == kind]
             own = [self.slots[index].values[0] for index in linked]
             for _ in range(MAX_DRAWS if linked else 0):
-                days, minutes = 7 * rng.randint(-20, 40), rng.choice((0, 60 * rng.randint(-6, 8), 30 * rng.randint(-12, 16)))
+                days, minutes = (
+                    rng.choice((0, 7 * rng.randint(-20, 40))),
+                    rng.choice((0, 60 * rng.randint(-6, 8), 30 * rng.randint(-12, 16))),
+                )
                 later = [shifted(value, days, minutes) for value in own]
                 written = [self.slots[index].words(value) for index, value in zip(linked, later, strict=True)]
                 by_day = all(is_by_day(value) or not is_by_day(old) for value, old in zip(later, own, strict=True))

@@ -97,6 +97,10 @@ def _pattern(words: str, number: bool) -> re.Pattern[str]:
     if not any(sign.isalnum() for sign in words):
         return re.compile(re.escape(words))  # a currency's sign stands close to its number
     before = r"(?<![\w.,:/-])" if words[:1].isdigit() else r"(?<![\w])"
+    if number and words.isdigit():  # 800x600, 3d6, 135/85
+        return re.compile(
+            rf"{before}{words}(?!\d|[.,:-]\d|/\d+/|(?:st|nd|rd|th|am|pm)\b)|(?<=\d[xd/]){words}(?![\w/]|[.,]\d)", re.I
+        )
     # A unit may follow a number directly (20min, 21c, 50%); a further digit, an ordinal's ending or am and pm may not.
     after = r"(?!\d|[.,:/-]\d|(?:st|nd|rd|th|am|pm)\b)" if number and words[-1:].isdigit() else r"(?!\w)"
     return re.compile(before + body + after, re.I)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
-from jinja2 import Environment
 
-from aria_ray.grammar import ToolDefinition, chat_template
+from aria_ray.grammar import ToolDefinition
+from aria_ray.init.listing import signature
 from aria_ray.requests.composed import composed_requests
 from aria_ray.tools import schema_problem
 from aria_ray.tools.sources import SourcedTool
@@ -61,7 +61,7 @@ def prepared_requests(tools: Mapping[str, SourcedTool], sources: Sequence[str]) 
 
 def _part(name: str, tool: SourcedTool, said: set[str]) -> Iterator[str]:
     """The lines of one tool: what is known of it, requests to start from, and empty places."""
-    yield from (f"# {line}".rstrip() for line in (f"---- {_signature(tool.definition)}", *_about(tool.definition)))
+    yield from (f"# {line}".rstrip() for line in (f"---- {_printable(signature(tool.definition))}", *_about(tool.definition)))
     starts = [] if tool.examples else list(_starts(tool.definition, said))
     if tool.examples:
         yield f"# {len(tool.examples)} example requests are in its docstring already. Add others."
@@ -83,14 +83,6 @@ def _starts(definition: ToolDefinition, said: set[str]) -> Iterator[dict[str, An
     for example in fitting[:COMPOSED]:
         said.add(example.request.lower())
         yield example.model_dump(mode="json", include={"request", "calls"})
-
-
-def _signature(definition: ToolDefinition) -> str:
-    """A tool as the chat template lists it: names and types of its parameters; `?` is for those that may be left out."""
-    environment = Environment(trim_blocks=True, lstrip_blocks=True)
-    macros: Any = environment.from_string(chat_template()).module
-    function = definition["function"]
-    return _printable(f"{function['name']}({macros.fields_of(function['parameters'])})")
 
 
 def _about(definition: ToolDefinition) -> Iterator[str]:
@@ -118,5 +110,7 @@ def _entry(request: str, calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _flow(value: Any) -> str:
-    """A value as YAML on one line."""
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000).partition("\n")[0]
+    """A value as YAML on one line; as JSON, which is YAML too, where a text in it has several."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
+    line = text.removesuffix("...\n").removesuffix("\n")
+    return json.dumps(value) if "\n" in line else line

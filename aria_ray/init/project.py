@@ -10,6 +10,7 @@ import yaml
 
 from aria_ray.config import load_config
 from aria_ray.errors import DataError
+from aria_ray.init.listing import list_tokens
 from aria_ray.init.paths import from_inside
 from aria_ray.init.prepared import prepared_requests
 from aria_ray.tools.sources import SourcedTool, read_tools
@@ -19,6 +20,10 @@ EXAMPLE_TOOLS, EXAMPLE_REQUESTS, PREPARED_REQUESTS = "my_tools.py", "requests.js
 RECIPE, README = "recipe.yaml", "README.md"
 TRAINED_AS = "laptop"
 """The shipped recipe whose training a project begins with."""
+CONVERSATION_TOKENS = 350
+"""Tokens of a conversation beside its list of tools: the longest of 1,582 turns of a set of eight tools had 344."""
+ROW_STEP, MAX_ROW_TOKENS = 256, 1792
+"""Packed rows get longer in such steps, up to a length that the engine takes with an answer (2,048 tokens)."""
 
 
 def write_project(folder: Path, sources: Sequence[str] = ()) -> str:
@@ -30,24 +35,31 @@ def write_project(folder: Path, sources: Sequence[str] = ()) -> str:
     Raises:
         DataError: the folder has files already or cannot be written, or the tools cannot be read. Nothing is written then.
     """
-    _check_free(folder)
-    files = _from_tools(folder, sources) if sources else _example()
+    files = _from_tools(folder, sources) if _is_free(folder) and sources else _example()
+    written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             with (folder / name).open("x", encoding="utf-8") as file:
+                written.append(folder / name)
                 file.write(text)
     except OSError as error:
+        for path in written:
+            path.unlink(missing_ok=True)
         raise DataError(f"{folder} cannot be written ({error.strerror})", "give another folder") from None
     return f"{folder} has {', '.join(files)}.\nNext:\n  cd {shlex.quote(str(folder))}\n{_commands(files[README])}"
 
 
-def _check_free(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() or folder.is_symlink():
-        held = "has files already" if folder.is_dir() else "is a file"
-        raise DataError(f"{folder} {held} and nothing is overwritten", "give a new or an empty folder")
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is new or empty. Raises DataError if not."""
+    try:
+        is_folder = folder.is_dir()
+        if (is_folder and not any(folder.iterdir())) or not (folder.exists() or folder.is_symlink()):
+            return True
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror})", "give another folder") from None
+    held = "has files already" if is_folder else "is a file"
+    raise DataError(f"{folder} {held} and nothing is overwritten", "give a new or an empty folder")
 
 
 def _commands(readme: str) -> str:
@@ -63,7 +75,8 @@ def _example() -> dict[str, str]:
     return {
         EXAMPLE_TOOLS: _text(EXAMPLE_TOOLS),
         EXAMPLE_REQUESTS: _text(EXAMPLE_REQUESTS),
-        **_recipe_and_readme([EXAMPLE_TOOLS], EXAMPLE_REQUESTS, rows, are_run=True),
+        README: _readme([EXAMPLE_TOOLS], EXAMPLE_REQUESTS, rows, are_run=True),
+        RECIPE: _recipe([EXAMPLE_TOOLS], EXAMPLE_REQUESTS),
     }
 
 
@@ -73,35 +86,37 @@ def _from_tools(folder: Path, sources: Sequence[str]) -> dict[str, str]:
     rows = (f"| `{PREPARED_REQUESTS}` | example requests, prepared for filling in: what you write there decides most |",)
     return {
         PREPARED_REQUESTS: prepared_requests(tools, named),
-        **_recipe_and_readme(named, PREPARED_REQUESTS, rows, are_run=_is_any_run(tools)),
+        README: _readme(named, PREPARED_REQUESTS, rows, are_run=any(tool.backend is None for tool in tools.values())),
+        RECIPE: _recipe(named, PREPARED_REQUESTS, _row_tokens(tools)),
     }
 
 
-def _is_any_run(tools: Mapping[str, SourcedTool]) -> bool:
-    return any(tool.backend is None for tool in tools.values())
+def _row_tokens(tools: Mapping[str, SourcedTool]) -> int:
+    """Length of a packed row, in tokens, in which the longest list of tools leaves room for a conversation."""
+    needed = list_tokens(tool.definition for tool in tools.values()) + CONVERSATION_TOKENS
+    return min(MAX_ROW_TOKENS, -(-needed // ROW_STEP) * ROW_STEP)
 
 
-def _recipe_and_readme(tools: Sequence[str], requests: str, rows: Sequence[str], *, are_run: bool) -> dict[str, str]:
+def _readme(tools: Sequence[str], requests: str, rows: Sequence[str], *, are_run: bool) -> str:
     given = [shlex.quote(tool) for tool in tools]
     how = "Your functions are really run for it." if are_run else "Your tools are not run for it: their results are made up."
-    readme = Template(_text(README)).substitute(
+    return Template(_text(README)).substitute(
         check=" ".join([f"aria requests check {requests}", *(f"--tools {tool}" for tool in given)]),
         chat=" ".join(["aria chat", *(f"--tool {tool}" for tool in given)]),
         run=how,
         files="\n".join(rows),
     )
-    return {RECIPE: _recipe(tools, requests), README: readme}
 
 
-def _recipe(tools: Sequence[str], requests: str) -> str:
-    """The recipe, with the training of the recipe that own tools are meant to be trained by."""
+def _recipe(tools: Sequence[str], requests: str, row_tokens: int = 0) -> str:
+    """The recipe, trained as `TRAINED_AS` is, with rows of at least `row_tokens`."""
     training = load_config(TRAINED_AS).training
     return Template(_text(RECIPE)).substitute(
         tools=yaml.safe_dump(list(tools), default_flow_style=True, allow_unicode=True, width=10_000).strip(),
         requests=requests,
         num_steps=training.num_steps,
-        tokens_per_step=training.tokens_per_step,
-        max_tokens=training.max_tokens,
+        tokens_per_step=max(training.tokens_per_step, row_tokens),
+        max_tokens=max(training.max_tokens, row_tokens),
         learning_rate=training.learning_rate,
         rank=training.lora.rank,
         alpha=f"{training.lora.alpha:g}",

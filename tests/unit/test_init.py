@@ -62,7 +62,7 @@ DEFINITIONS = [
         "name": "seal",
         "parameters": {
             "type": "object",
-            "properties": {"digest": {"type": "string", "pattern": "^[0-9a-f]{40}$"}},
+            "properties": {"digest": {"type": "string", "pattern": "^a(?<!a)$"}},
             "required": ["digest"],
         },
     },
@@ -219,10 +219,32 @@ def uncommented(text: str) -> str:
     return re.sub(r"^  # (?=- request|  (?:calls|ask):)", "  ", text, flags=re.MULTILINE)
 
 
-def test_a_tool_whose_values_nobody_knows_has_empty_places_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_whose_value_cannot_be_made_has_empty_places_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_project(Path("mine"), ["tools.json"])
     assert (home / "mine" / "requests.yaml").read_text().count('# - request: ""\n  #   calls: [{name: seal,') == 6
     own_requests(recipe_of(home / "mine", monkeypatch).dataset)
+
+
+def test_long_lists_of_tools_get_rows_that_hold_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    long = [{"name": f"tool_{number}", "description": "word " * 60, "parameters": {}} for number in range(30)]
+    (home / "long.json").write_text(json.dumps(long))
+    (home / "short.json").write_text(json.dumps(long[:1]))
+    for name in ("long", "short"):
+        write_project(Path(name), [f"{name}.json"])
+    laptop = load_config("laptop").training
+    training = load_config("long/recipe.yaml").training
+    assert training.max_tokens == training.tokens_per_step > laptop.max_tokens
+    assert load_config("short/recipe.yaml").training == laptop
+
+
+def test_values_of_several_lines_stay_on_one(home: Path) -> None:
+    text = {"type": "string", "enum": ["one\ntwo", "three\n\nfour"]}
+    parameters = {"type": "object", "properties": {"text": text}, "required": ["text"]}
+    (home / "lines.json").write_text(json.dumps([{"name": "say", "description": "Say a text.", "parameters": parameters}]))
+    write_project(Path("mine"), ["lines.json"])
+    given = yaml.safe_load((home / "mine" / "requests.yaml").read_text())["requests"]
+    assert {call["arguments"]["text"] for item in given for call in item["calls"]} <= set(text["enum"])
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

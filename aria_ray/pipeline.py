@@ -25,6 +25,7 @@ from aria_ray.serving.deploy import serve_model
 from aria_ray.session import on_cluster, ray_session
 from aria_ray.stage import Run, Stage
 from aria_ray.telemetry.sampler import Sampling
+from aria_ray.training.base_check import check_base
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import is_merged, write_merged
 from aria_ray.training.stage import train, training_inputs
@@ -65,8 +66,7 @@ def run_all(run: Run) -> Report:
     """Every stage in order. Finished ones are reused, an unfinished one goes on where it was."""
     check(run, DATASET, TRAINING, VALIDATION)
     run.terminal.line(f"{run.out}: dataset, training, validation, report. Ctrl-C stops; the same command resumes")
-    with run.terminal.stage(f"base model {run.config.model.source}"):
-        base = prepare_base(run.config.model)  # first of all: a model that is not there must not cost a dataset
+    base = ready_base(run)  # first of all: a model that cannot be trained must not cost a dataset
     if not (run.out / MODEL).is_dir():  # as large as the base; 1 GiB is for the dataset and the adapter's checkpoints
         artifacts.check_writable(run.out, needed_gib=1 + artifacts.size_gib(base))
     with ray_session():
@@ -74,6 +74,15 @@ def run_all(run: Run) -> Report:
         make_model(run)
         measure_model(run)
     return make_report(run)
+
+
+def ready_base(run: Run) -> Path:
+    """Directory of the base model. Raises AriaError where it cannot be trained, found out in seconds, unless it has been."""
+    with run.terminal.stage(f"base model {run.config.model.source}"):
+        base = prepare_base(run.config.model)
+        if run.finished(TRAINING) is None:
+            check_base(base, run.config.training.lora)
+    return base
 
 
 def make_dataset(run: Run) -> Manifest[DatasetResult]:

@@ -23,7 +23,7 @@ from training_sides import peak_gib
 
 from aria_ray.config import ModelConfig
 from aria_ray.config.load import load_config
-from aria_ray.machine.flops import LlamaShape
+from aria_ray.machine.flops import DecoderShape
 from aria_ray.machine.peaks import measure_peaks
 from aria_ray.machine.roofline import decode_bounds
 from aria_ray.planning.estimates import NGRAM, rounded
@@ -75,9 +75,9 @@ def memory() -> str:
     peaks_gib = figures("Memory of training")["peak_gib"]
     libraries = in_own_process(peak_gib)
     training = load_config("laptop").training
-    work = TrainingWork(training.max_tokens, "float32", training.lora.rank, training.lora.target_modules)
+    work = TrainingWork(training.max_tokens, "float32", training.lora.rank, training.lora.chosen(SMOLLM2.shape.linear_layers))
     lines = ["| | | sum of parts, GiB | with libraries | measured | error |", "|---|---|---|---|---|---|"]
-    larger = ModelSize(LARGER, LlamaShape.of(LARGER_SHAPE), tied=True)
+    larger = ModelSize(LARGER, DecoderShape.of(LARGER_SHAPE), tied=True)
     for name, model in ((SMOLLM2.name, SMOLLM2), (LARGER, larger)):
         measured = peaks_gib.get(name)
         if measured is None:

@@ -25,7 +25,7 @@ from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.curriculum import stage_packs
 from aria_ray.training.loop import train_step
 from aria_ray.training.lora import MergedLoraLinear
-from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
+from aria_ray.training.model import add_adapter, linear_layers, load_model, load_tokenizer, trainable_parameters
 
 LARGER = "random weights, 8 of the 16 layers of Llama-3.2-1B"
 LARGER_SHAPE = {
@@ -64,7 +64,10 @@ def larger_model_peak(task: Task, lora: bool) -> Peak:
     use_prefix_tree_attention(model)
     adapter = task.config.lora
     wanted = LoraConfig(
-        task_type="CAUSAL_LM", r=adapter.rank, lora_alpha=adapter.alpha, target_modules=list(adapter.target_modules)
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        target_modules=list(adapter.chosen(linear_layers(model))),
     )
     wanted._register_custom_module({torch.nn.Linear: MergedLoraLinear})
     return _peak(get_peft_model(model, wanted) if lora else model, task)

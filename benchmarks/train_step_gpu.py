@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from training_sides import alone, out_of_memory
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.machine.flops import DecoderShape, lora_step_flops
 from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, group_turns, pack
 from aria_ray.training.loop import MAX_GRADIENT_NORM, train_step
@@ -216,7 +216,7 @@ def _steps(num_tokens: int, num_steps: int, vocabulary: int) -> list[list[Pack]]
 
 def _flops(shape: str, packs: Sequence[Pack]) -> int:
     return lora_step_flops(
-        LlamaShape.of(SHAPES[shape]),
+        DecoderShape.of(SHAPES[shape]),
         RANK,
         TARGETS,
         num_tokens=sum(packed.num_tokens for packed in packs),

@@ -25,7 +25,7 @@ from training_sides import WARM_UP_STEPS, Run, Task, ours, ours_unshared, peer, 
 from aria_ray.config.load import load_config
 from aria_ray.config.schema import DatasetConfig, RunConfig
 from aria_ray.dataset.generate import dataset_items, line_of, make_rows
-from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.machine.flops import DecoderShape, lora_step_flops
 from aria_ray.machine.peaks import gemm_flops_per_s
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.model import load_tokenizer
@@ -93,12 +93,12 @@ def measure(task: Task, num_rounds: int) -> tuple[Rounds, float]:
 
 def utilisation(task: Task, run: Run, peak: float) -> float:
     """Model FLOP utilisation: what the steps need, as a share of what the time would have let matrix products do."""
-    shape = LlamaShape.of(json.loads((task.base / "config.json").read_text(encoding="utf-8")))
+    shape = DecoderShape.of(json.loads((task.base / "config.json").read_text(encoding="utf-8")))
     lora = task.config.lora
     needed = lora_step_flops(
         shape,
         lora.rank,
-        lora.target_modules,
+        lora.chosen(shape.linear_layers),
         num_tokens=run.total("tokens"),
         num_attention_pairs=run.total("attention_pairs"),
         num_supervised=run.total("supervised"),

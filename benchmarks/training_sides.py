@@ -246,7 +246,7 @@ def _plain_adapter(config: TrainingConfig, control: list[int], tied: bool) -> Lo
         r=config.lora.rank,
         lora_alpha=config.lora.alpha,
         lora_dropout=config.lora.dropout,
-        target_modules=list(config.lora.target_modules),
+        target_modules="all-linear" if config.lora.target_modules == "auto" else list(config.lora.target_modules),
         trainable_token_indices=trained if control else None,
     )
 

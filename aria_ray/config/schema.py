@@ -3,6 +3,7 @@
 The docstrings are published: `aria config --schema` and `docs/settings.md` have them as the settings' descriptions.
 """
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -158,24 +159,20 @@ class LoraConfig(Section):
     """Numerator of the scale of the update, which is alpha / rank."""
     dropout: Share = Field(default=0.0, ge=0, lt=1)
     """Dropout probability of the adapter's input."""
-    target_modules: tuple[str, ...] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    )
+    target_modules: Literal["auto"] | tuple[str, ...] = "auto"
     """Names of the linear layers that get an adapter; `auto` for all but the head. A name that matches no layer is an error."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.target_modules:
             raise ValueError("target_modules (none) must be names of linear layers, or auto")
-        if len(set(self.target_modules)) != len(self.target_modules):
+        if self.target_modules != "auto" and len(set(self.target_modules)) != len(self.target_modules):
             raise ValueError(f"target_modules ({', '.join(self.target_modules)}) must be each once")
         return self
+
+    def chosen(self, layers: Iterable[str]) -> tuple[str, ...]:
+        """Names of the layers that get an adapter, in a model whose linear layers have the names `layers`."""
+        return tuple(layers) if self.target_modules == "auto" else self.target_modules
 
 
 class LossWeights(Section):

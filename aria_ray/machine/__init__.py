@@ -4,6 +4,6 @@ The surface, imported from its module:
 
 - `specs`: `Accelerator`, `accelerator` by name, `measured_cpu`; every figure with its source.
 - `peaks`: `measure_peaks` of this machine's processor.
-- `flops`: `LlamaShape` and `lora_step_flops`.
+- `flops`: `DecoderShape` and `lora_step_flops`.
 - `roofline`: bounds of decoding, prompts, training steps and requests (`decode_bounds_at`, `prefill_s`, `train_step_s`, ...).
 """

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 
 @dataclass(frozen=True)
-class LlamaShape:
-    """Sizes of a Llama that its matrix products depend on."""
+class DecoderShape:
+    """Sizes of a decoder-only model that its matrix products depend on."""
 
     num_layers: int
     hidden_size: int
@@ -21,10 +21,12 @@ class LlamaShape:
     num_key_value_heads: int
     head_size: int
     vocabulary_size: int
+    other_layers: tuple[tuple[str, int, int], ...] = ()
+    """Name, inputs and outputs of each linear layer of one block, where they are not the seven of a Llama."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
-        """The shape given by a model's `config.json` in Hugging Face layout."""
+        """The shape given by a Llama's `config.json` in Hugging Face layout."""
         hidden, heads = config["hidden_size"], config["num_attention_heads"]
         return cls(
             num_layers=config["num_hidden_layers"],
@@ -37,10 +39,21 @@ class LlamaShape:
         )
 
     @property
+    def query_size(self) -> int:
+        """Size of the queries of one token, over all heads."""
+        return self.num_heads * self.head_size
+
+    @property
+    def key_size(self) -> int:
+        """Size of the keys of one token, and of the values, over all heads."""
+        return self.num_key_value_heads * self.head_size
+
+    @property
     def linear_layers(self) -> dict[str, tuple[int, int]]:
         """Number of inputs and outputs of each linear layer of one block, by name."""
-        hidden, queries = self.hidden_size, self.num_heads * self.head_size
-        keys = self.num_key_value_heads * self.head_size
+        if self.other_layers:
+            return {name: (inputs, outputs) for name, inputs, outputs in self.other_layers}
+        hidden, queries, keys = self.hidden_size, self.query_size, self.key_size
         return {
             "q_proj": (hidden, queries),
             "k_proj": (hidden, keys),
@@ -53,7 +66,7 @@ class LlamaShape:
 
 
 def lora_step_flops(
-    shape: LlamaShape,
+    shape: DecoderShape,
     rank: int,
     target_modules: Collection[str],
     *,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from aria_ray.machine.flops import LlamaShape
+from aria_ray.machine.flops import DecoderShape
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ class Peak:
     flops_per_s: float
 
 
-def num_multiplied_weights(shape: LlamaShape) -> int:
+def num_multiplied_weights(shape: DecoderShape) -> int:
     """Number of weights that every token is multiplied with: linear layers and output head. An embedding is only looked up."""
     layers = sum(inputs * outputs for inputs, outputs in shape.linear_layers.values())
     return shape.num_layers * layers + shape.hidden_size * shape.vocabulary_size
 
 
 def decode_bounds(
-    shape: LlamaShape, streams: int, *, bytes_per_weight: int, bytes_per_s: float, flops_per_s: float
+    shape: DecoderShape, streams: int, *, bytes_per_weight: int, bytes_per_s: float, flops_per_s: float
 ) -> DecodeBounds:
     """Bounds of decoding `streams` streams at a time without context.
 
@@ -105,7 +105,7 @@ def decode_bounds(
 
 
 def decode_bounds_at(
-    shape: LlamaShape,
+    shape: DecoderShape,
     peak: Peak,
     precision: Precision,
     *,
@@ -127,7 +127,7 @@ def decode_bounds_at(
 
 
 def decode_step_s(
-    shape: LlamaShape,
+    shape: DecoderShape,
     peak: Peak,
     precision: Precision,
     *,
@@ -146,7 +146,7 @@ def decode_step_s(
     return TimeBound(by_memory_s=num_bytes / peak.bytes_per_s, by_arithmetic_s=flops / peak.flops_per_s)
 
 
-def prefill_s(shape: LlamaShape, peak: Peak, precision: Precision, *, prompt_tokens: int) -> TimeBound:
+def prefill_s(shape: DecoderShape, peak: Peak, precision: Precision, *, prompt_tokens: int) -> TimeBound:
     """Bound of reading a prompt of which nothing is cached.
 
     It reads the weights once, puts each token through every linear layer and each pair of tokens through attention, and

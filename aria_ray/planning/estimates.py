@@ -88,6 +88,11 @@ class RecipeOnHardware:
         return (self.base, PRECISIONS["fp8"]) if "fp8" in self.hardware.engine.peak_flops_per_s else (self.base,)
 
     @property
+    def target_modules(self) -> tuple[str, ...]:
+        """Names of the linear layers that get an adapter."""
+        return self.config.training.lora.chosen(self.model.shape.linear_layers)
+
+    @property
     def work(self) -> TrainingWork:
         """Work of one training worker, with the kernels that a run of the recipe uses; on a processor always torch's.
 
@@ -102,7 +107,7 @@ class RecipeOnHardware:
             row_tokens=training.max_tokens,
             dtype=dtype,
             rank=training.lora.rank,
-            target_modules=training.lora.target_modules,
+            target_modules=self.target_modules,
             num_workers=training.num_workers,
             parallelism=training.parallelism,
             kernels=kernels,
@@ -230,7 +235,7 @@ def training_estimate(setup: RecipeOnHardware) -> TrainingEstimate:
     flops = lora_step_flops(
         model.shape,
         training.lora.rank,
-        training.lora.target_modules,
+        setup.target_modules,
         num_tokens=tokens,
         num_attention_pairs=rows * causal_pairs(tokens // rows),
         num_supervised=int(SUPERVISED_SHARE * tokens),
@@ -239,7 +244,7 @@ def training_estimate(setup: RecipeOnHardware) -> TrainingEstimate:
         peak_of(setup.hardware.worker, setup.base.arithmetic),
         flops=flops,
         weight_bytes=TYPE_BYTES[setup.config.model.dtype] * (model.linear_weights + model.head_weights),
-        num_trained=model.adapter_weights(training.lora.rank, training.lora.target_modules),
+        num_trained=model.adapter_weights(training.lora.rank, setup.target_modules),
     )
     reference = setup.reference()
     estimated_s = bound.seconds / reference.share if reference else None

@@ -19,6 +19,12 @@ LOGIT_ROWS = 256
 """Supervised positions whose logits training holds at a time: 50 MB of them with a vocabulary of 49,000 tokens."""
 GATHERED_LAYERS = 2
 """Decoder layers that FSDP2 gathers at a time: the current one, and the next one, which it prefetches."""
+_INPUT_GROUPS = (
+    {"q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value"},
+    {"gate_proj", "up_proj", "gate_up_proj", "dense_h_to_4h", "fc1"},
+    {"down_proj", "dense_4h_to_h", "fc2"},
+)
+"""Linear layers that share one input. The projection after attention has attention's result, which is kept anyway."""
 UTILIZATION = 0.9
 """Share of a GPU's memory that the engine uses (`gpu_memory_utilization` in the Serve files)."""
 
@@ -115,14 +121,13 @@ def lora_layer_bytes(model: ModelSize, work: TrainingWork) -> float:
     """
     shape, size = model.shape, TYPE_BYTES[work.dtype]
     layers, targets = shape.linear_layers, set(work.target_modules)
-    queries, keys = layers["q_proj"][1], layers["k_proj"][1]
+    queries, keys = shape.query_size, shape.key_size
     common = 4 * 2 * shape.hidden_size + 4 * (shape.num_heads + 2)  # norms' inputs; log-sums of attention, norms' scales
     attention, inner = 2 * queries + 2 * keys, 3 * shape.intermediate_size
     if size < 4 and work.kernels == "torch":
         copied = sum(layers[name][0] for name in targets)
         return common + size * (attention + inner) + 4 * (copied + work.rank * len(targets))
-    groups = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}, {"down_proj"})  # o_proj's is attention's result
-    inputs = sum(layers[min(group)][0] for group in groups if group & targets)
+    inputs = sum(layers[min(group & targets)][0] for group in _INPUT_GROUPS if group & targets)
     thin = work.rank * len(targets) if work.kernels == "triton" else 0
     return common + size * (attention + inner + inputs + thin)
 
@@ -133,8 +138,7 @@ def full_layer_bytes(model: ModelSize, work: TrainingWork) -> float:
     As with LoRA in float32, and also the norms' results before their weights. The inputs of the norms are always float32.
     """
     shape, size = model.shape, TYPE_BYTES[work.dtype]
-    queries, keys = shape.linear_layers["q_proj"][1], shape.linear_layers["k_proj"][1]
-    kept = 4 * shape.hidden_size + 2 * queries + 2 * keys + 4 * shape.intermediate_size
+    kept = 4 * shape.hidden_size + 2 * shape.query_size + 2 * shape.key_size + 4 * shape.intermediate_size
     return 4 * 2 * shape.hidden_size + size * kept + 4 * (shape.num_heads + 2)
 
 

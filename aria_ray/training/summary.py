@@ -1,12 +1,12 @@
 """The result of a finished training run and the content of `curriculum.json`, from its log and last checkpoint."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aria_ray.config.schema import TrainingConfig
-from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.machine.flops import lora_step_flops
+from aria_ray.planning.model_sizes import model_size
 from aria_ray.results import TrainingResult, Transition
 from aria_ray.training.checkpoint import CurriculumState
 from aria_ray.training.tail_log import parsed
@@ -61,10 +61,11 @@ def training_flops_per_s(config: TrainingConfig, base: Path, events: list[dict[s
     steps = [event for event in events if event["event"] == "step"]
     if any("attention_pairs" not in step for step in steps):
         return None
+    shape = model_size(str(base)).shape
     flops = lora_step_flops(
-        LlamaShape.of(json.loads((base / "config.json").read_text(encoding="utf-8"))),
+        shape,
         config.lora.rank,
-        config.lora.target_modules,
+        config.lora.chosen(shape.linear_layers),
         num_tokens=sum(step["tokens"] for step in steps),
         num_attention_pairs=sum(step["attention_pairs"] for step in steps),
         num_supervised=sum(step["supervised"] for step in steps),

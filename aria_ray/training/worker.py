@@ -23,6 +23,7 @@ from aria_ray.training.attention import use_prefix_tree_attention
 from aria_ray.training.batch import Pack, dealt, group_turns, halves, pack, weightless
 from aria_ray.training.checkpoint import Checkpoints, CurriculumState, checkpoint_name
 from aria_ray.training.curriculum import Evaluation, gate, hardest, learning_rate, stage_packs, stage_steps
+from aria_ray.training.exactness import branches, check_exactness
 from aria_ray.training.loop import evaluate, train_step
 from aria_ray.training.model import add_adapter, load_model, load_tokenizer, trainable_parameters
 from aria_ray.training.tail_log import end_torn_line
@@ -50,6 +51,7 @@ class Worker:
         self.held_out = self._held_out(self._turns(tokenizer, "validation"))
         device = torch.device("cuda" if self.config.use_gpu else "cpu")
         model = load_model(args.base, tokenizer, args.dtype).to(device)
+        check_exactness(model, branches([turn.ids for turn in self.turns]))
         use_prefix_tree_attention(model)
         self.model: PeftModel = add_adapter(model, tokenizer, self.config.lora, self.config.seed, args.kernels)
         if self.config.parallelism == "fsdp":

@@ -1,6 +1,5 @@
 """The validation stage: everything that is measured of a live endpoint, of ours, of the base model's or of anybody's."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,9 +10,9 @@ from aria_ray.artifacts import file_hash
 from aria_ray.config import RunConfig
 from aria_ray.config.schema import ValidationConfig
 from aria_ray.errors import DataError
-from aria_ray.machine.flops import LlamaShape
 from aria_ray.machine.peaks import measure_peaks
 from aria_ray.machine.roofline import decode_bounds
+from aria_ray.planning.model_sizes import model_size
 from aria_ray.progress import ShowStage
 from aria_ray.records import Endpoint, ServedModel
 from aria_ray.results import DecodeRoofline, Estimate, Quality, ValidationResult, YourRequests
@@ -176,7 +175,7 @@ def has_roofline(config: RunConfig) -> bool:
 def decode_roofline(model: Path, dtype: str, streams: int) -> DecodeRoofline:
     """What this machine could decode at most of the model in a directory, alone and with so many streams, by its own peaks."""
     peaks = measure_peaks(len(os.sched_getaffinity(0)))
-    shape = LlamaShape.of(json.loads((model / "config.json").read_text(encoding="utf-8")))
+    shape = model_size(str(model)).shape
     one, many = (
         decode_bounds(
             shape,

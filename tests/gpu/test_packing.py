@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aria_ray.training.attention import use_prefix_tree_attention
+from aria_ray.training.attention import FLEX, use_prefix_tree_attention
 from aria_ray.training.batch import pack
 from aria_ray.training.loop import backward
 from aria_ray.training.tokens import TurnTokens
@@ -45,7 +45,7 @@ def test_flex_attention_has_the_gradients_of_plain_attention():
         model.zero_grad()
         loss = backward(model, packed, 1.0)
         losses_and_gradients.append((loss.item(), [parameter.grad.clone() for parameter in model.model.parameters()]))
-    assert model.config._attn_implementation == "flex_attention"
+    assert model.config._attn_implementation == FLEX
     assert losses_and_gradients[1][0] == pytest.approx(losses_and_gradients[0][0], rel=1e-5)
     for ours, theirs in zip(losses_and_gradients[1][1], losses_and_gradients[0][1], strict=True):
         assert (ours - theirs).norm() / theirs.norm() < 1e-3  # TF32 in the fused kernel's products

@@ -1,6 +1,7 @@
 """The doctor's checks, each on something that is well and on something that is not."""
 
 import importlib.metadata
+import shutil
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 import yaml
 
 from aria_ray import doctor
-from aria_ray.config import RunConfig, load_config
+from aria_ray.config import ModelConfig, RunConfig, load_config
 from aria_ray.doctor import Finding, engine_plugin
 from aria_ray.rocm.settings import serving_env, training_env
+from aria_ray.training.base_model import prepare_base
 
 GOOD = {
     "ray": "2.60.0",
@@ -173,8 +175,11 @@ def test_base_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for source in ("package:nobody-has-this", "/nowhere/model", "someone/some-model", str(tmp_path)):
         (finding,) = failures(doctor.base_model(config(f"model.source={source}")))
         assert finding.fix
-    (tmp_path / "config.json").write_text("{}")
-    assert failures(doctor.base_model(config(f"model.source={tmp_path}"))) == []
+    tiny = prepare_base(ModelConfig(source="random:tiny"))
+    assert failures(doctor.base_model(config(f"model.source={tiny}"))) == []
+    shutil.copytree(tiny, tmp_path / "without-weights", ignore=shutil.ignore_patterns("*.safetensors"))
+    (finding,) = failures(doctor.base_model(config(f"model.source={tmp_path / 'without-weights'}")))
+    assert "has a config.json but no weights" in finding.what
     monkeypatch.delenv("HF_HUB_OFFLINE")
     (finding,) = doctor.base_model(config("model.source=someone/some-model"))
     assert finding.state == "unmeasured"

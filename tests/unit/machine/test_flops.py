@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from aria_ray.machine.flops import LlamaShape, lora_step_flops
+from aria_ray.machine.flops import DecoderShape, lora_step_flops
 
 CONFIG = LlamaConfig(
     vocab_size=80,
@@ -19,7 +19,7 @@ CONFIG = LlamaConfig(
     head_dim=16,
     attn_implementation="eager",  # which computes every pair, masked or not, in products that torch counts
 )
-SHAPE = LlamaShape.of(CONFIG.to_dict())
+SHAPE = DecoderShape.of(CONFIG.to_dict())
 RANK, NUM_TOKENS, NUM_SUPERVISED = 4, 24, 7
 # Torch counts one product more, which is no part of weights or attention: the angles of the rotary embedding take head size x
 # tokens operations. Here they are 4e-5 of all, and nothing else differs.
@@ -63,5 +63,5 @@ def test_the_shape_has_the_linear_layers_of_the_model():
 
 
 def test_a_config_without_grouped_heads_has_a_key_for_each_query():
-    shape = LlamaShape.of({**CONFIG.to_dict(), "num_key_value_heads": None, "head_dim": None})
+    shape = DecoderShape.of({**CONFIG.to_dict(), "num_key_value_heads": None, "head_dim": None})
     assert (shape.num_key_value_heads, shape.head_size) == (4, 12)

@@ -37,7 +37,7 @@ def test_twice_the_workers_halve_a_steps_bound(setup):
 def test_a_step_of_little_arithmetic_takes_two_readings_of_the_weights_and_one_pass_of_the_optimizer(setup):
     few = setup("mi300x", "mi300x", "training.max_tokens=8", "training.tokens_per_step=256")  # 4 rows on each of 8
     training = training_estimate(few)
-    read = 2 * 2 * (6_979_321_856 + 525_336_576) + 28 * few.model.adapter_weights(16, few.config.training.lora.target_modules)
+    read = 2 * 2 * (6_979_321_856 + 525_336_576) + 28 * few.model.adapter_weights(16, few.target_modules)
     assert training.bound_by == "memory"
     assert training.bound_ms == pytest.approx(1000 * read / 5.3e12)
 

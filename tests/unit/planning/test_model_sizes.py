@@ -92,8 +92,11 @@ def changed(**changes):
         (changed().replace("112", "1e400"), "intermediate_size: Input should be a valid integer"),
         (changed(hidden_size=50), r"hidden_size \(50\) must be a multiple of num_attention_heads \(4\)"),
         (changed(num_key_value_heads=3), r"num_attention_heads \(4\) must be a multiple of num_key_value_heads \(3\)"),
-        (changed(model_type="mixtral"), "model_type: Input should be 'llama'"),
-        (changed(model_type="qwen2"), "model_type: Input should be 'llama'"),
+        (changed(model_type="mixtral"), r"mixtral: mlp.gate.weight .* is no linear layer with its own name"),
+        (changed(model_type="gpt2"), r"gpt2: attn.c_attn.weight .* is no linear layer"),
+        (changed(model_type="bert"), "bert has no list of 3 blocks"),
+        (changed(model_type="t5"), "makes no model that writes text of it"),
+        (changed(model_type="never-heard-of"), "makes no model that writes text of it"),
     ],
 )
 def test_a_config_that_is_no_llamas_gets_one_clear_line(text, message, tmp_path):

@@ -8,11 +8,12 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.masking_utils import causal_mask_function
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from aria_ray.config.schema import LossWeights
 from aria_ray.training import attention
-from aria_ray.training.attention import TILED, block_mask, tiles
+from aria_ray.training.attention import FLEX, TILED, block_mask, tiles
 from aria_ray.training.batch import dealt, group_turns, halves, pack, shared_length
 from aria_ray.training.loop import backward, supervised_states
 from aria_ray.training.lora import MergedLoraLinear
@@ -109,7 +110,7 @@ def test_flex_attention_computes_the_same_states():
     model, packed = lora_model(torch.float32, MergedLoraLinear), pack(TURNS)
     with torch.no_grad():
         expected = supervised_states(model, packed)
-        model.get_base_model().set_attn_implementation("flex_attention")
+        model.get_base_model().set_attn_implementation(FLEX)
         with torch.compiler.set_stance("force_eager"):  # compiling takes most of a minute
             found = supervised_states(model, packed)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -130,11 +131,11 @@ def test_every_mask_of_a_pack_says_the_same():
             wanted[index, path[: depth + 1]] = True
     assert torch.equal(packed.attention_mask, wanted)
     assert packed.position_ids.tolist() == [row.sum().item() - 1 for row in wanted]
-    ends = packed.subtree_end
-    rule = block_mask(ends).mask_mod
+    tree = (packed.position_ids, packed.subtree_end)
     index = torch.arange(packed.num_tokens)
-    assert torch.equal(rule(0, 0, index[:, None], index[None, :]), wanted)
-    for tile in tiles(packed, torch.float32, torch.device("cpu")):
+    sees = block_mask(*tree, causal_mask_function).mask_mod
+    assert torch.equal(sees(index[0], index[0], index[:, None], index[None, :]), wanted)
+    for tile in tiles(*tree, causal_mask_function, torch.float32):
         assert torch.equal(tile.mask == 0, wanted[tile.start : tile.end, tile.columns])
         assert wanted[tile.start : tile.end].sum() == (tile.mask == 0).sum()
 

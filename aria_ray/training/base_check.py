@@ -5,6 +5,7 @@ names and shapes are compared as the training will compare them.
 """
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -18,8 +19,19 @@ from aria_ray.training.base_files import check_files, check_kind
 from aria_ray.training.exactness import check_family
 from aria_ray.training.model import adapted_layers, load_tokenizer
 
-LOADING = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError, RuntimeError, AssertionError)
-"""What transformers raises for a directory that it cannot load; it has no class of its own for this."""
+LOADING = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    ImportError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    UnpicklingError,
+)
+"""What transformers and torch raise for a directory that they cannot load; they have no class of their own for this."""
 ANOTHER = "give a base model that writes text, for example Llama, Mistral, Qwen, Gemma, Granite, Phi-3 or SmolLM"
 
 

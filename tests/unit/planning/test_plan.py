@@ -104,7 +104,7 @@ def test_a_load_that_is_none_is_refused(load, make_plan):
 
 
 def test_a_lora_target_that_no_llama_has_is_an_error(make_plan):
-    with pytest.raises(AriaError, match=r"'c_attn' is no linear layer of meta-llama/Llama-3\.1-8B; there are: q_proj"):
+    with pytest.raises(AriaError, match=r"'c_attn' is no linear layer of meta-llama/Llama-3\.1-8B-Instruct; there are: q_proj"):
         make_plan("mi300x", "mi300x", "training.lora.target_modules=[c_attn]")
 
 

@@ -128,7 +128,7 @@ def _texts(name: str, schema: Mapping[str, Any], tool: str, named: list[str], rn
     if _CODE_NAME.search(words) and not re.search(r"\bphone\b", words):
         return [_random_digits(shape, "0123456789", rng) for shape in ("A####", "B####", "K####", "####", "AB-####", "AB####")]
     kind = kind_in_pools(name, schema, tool if _GENERIC.match(words) else "")
-    if kind is None and _PROGRAM.search(str(schema.get("description", ""))):
+    if (kind is None or _GENERIC.match(words)) and _PROGRAM.search(str(schema.get("description", ""))):
         return []
     if _QUERY.match(words) and kind in (None, "text", "task"):
         kind = "topic"

@@ -126,9 +126,10 @@ def _unclear(example: ExampleRequest, place: Place, spans: Sequence[Span], value
     alike = [span for span in spans if span.rank == spans[0].rank]
     if slot is None or _is_text(value) or len(alike) < 2:
         return []
-    before = example.request[: slot.start].split()[-2:]
+    before = " ".join(example.request[: slot.start].split()[-2:])
+    taken = f"the one after {before!r}" if before else "the first one"
     name = f"{example.calls[place[0]].name}.{'.'.join(map(str, place[1]))}"
-    return [f"{name}: {value!r} stands {len(alike)} times; the one after {' '.join(before)!r} is taken"]
+    return [f"{name}: {value!r} stands {len(alike)} times; {taken} is taken"]
 
 
 def _as_verb(span: Span, value: Any, text: str) -> Span:

@@ -28,8 +28,8 @@ _NO_NOUN = (
 )
 _NOUN_AFTER = re.compile(rf"\s+(?!(?:{_NO_NOUN})\b)[a-z]+", re.I)
 _NEEDS_MORE = re.compile(
-    r"\b(something|anything|nothing|someone|all|couple|I'm|I am|be|been|we're|stay|volume|is|are|was|the|a|an|my|and|or|of|"
-    r"from|to|than|not|what|what's|it's|its|go|goes|leave|because|in|at|from \S+ to)\s*$",
+    r"\b(something|anything|nothing|someone|all|couple|I'm|I am|I live|be|been|we're|stay|volume|is|are|was|the|a|an|my|and|or|"
+    r"of|from|to|than|not|what|what's|it's|its|go|goes|leave|because|in|at|from \S+ to)\s*$",
     re.I,
 )
 _ARTICLE = re.compile(r"\b(the|my|our) $", re.I)

@@ -35,7 +35,7 @@ def shard_layers(model: PeftModel) -> None:
     """Shard the decoder layers, adapter included, over all workers. Every worker must call it with the same weights."""
     base = model.get_base_model()
     mesh = init_device_mesh(base.device.type, (dist.get_world_size(),))
-    for layer in base.model.layers:
+    for layer in base.base_model.layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
 
 

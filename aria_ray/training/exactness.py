@@ -21,9 +21,9 @@ MOST_DIFFERENCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1
 """Largest difference that rounding explains, as a share of the logits' spread, by type of the weights.
 
 Float32 has 24 bits, and 2.5e-6 was measured for the 30 layers of SmolLM2-135M; norms are in float32 even where weights are in
-float64. Bfloat16 has 8 bits, an error of 0.2 % in every sum of every layer, and 3.2 % was measured; 80 layers would have 1.6 times
-that. What a family does otherwise changes logits by 20 % and more (GPT-J: 60 %), or by a factor (a multiplier of the logits). The
-small model of `check_family` is in float32, so a smaller difference is seen there whatever the recipe's type."""
+float64. Bfloat16 has 8 bits, an error of 0.2 % in every sum of every layer, and 3.2 % was measured; 80 layers would have 1.6
+times as much. What a family does otherwise changes logits by 20 % and more (GPT-J: 60 %), or by a factor (a multiplier of the
+logits). The small model of `check_family` is in float32, so a smaller difference is seen there whatever the recipe's type."""
 NUM_TOKENS = 160
 """Tokens of each of the sequences that are compared on the real model."""
 WINDOW, VOCABULARY, INNER = 16, 256, 256

@@ -1,6 +1,7 @@
 """The user's tools and example requests: read, understood, and split before anything is made of them."""
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -23,6 +24,8 @@ from aria_ray.tools.sources import SourcedTool, read_tools
 Origin = Literal["request", "builtin", "taught", "composed"]
 """Who worded a request: a person of the user's, a writer of this package, the teacher, or nobody (it is composed)."""
 BUILTIN_REQUESTS = resources.files("aria_ray.dataset").joinpath("requests", "builtin.jsonl")
+ENOUGH, MAX_COMPOSED = 12, 4
+"""A tool with fewer examples than the first gets the second number of composed requests beside them; one without, all."""
 MIN_TRAINED = 3
 """Fewest examples of a kind that stay in training when others are held out."""
 
@@ -91,8 +94,13 @@ def own_requests(
     cache = teacher_cache()
     taught = taught_requests(config, definitions, trained, cache, on_taught, held_out=kept_back, serve=serve_teacher)
     trained += taught.requests
-    called = {call.name for example in trained for call in example.calls}
-    composed = [example for name, tool in tools.items() if name not in called for example in composed_requests(tool.definition)]
+    called = Counter(call.name for example in trained for call in example.calls)
+    composed = [
+        example
+        for name, tool in tools.items()
+        if called[name] < ENOUGH
+        for example in composed_requests(tool.definition)[: MAX_COMPOSED if called[name] else None]
+    ]
     values = values_by_parameter(trained)
     by_origin: dict[Origin, Sequence[ExampleRequest]] = {
         "request" if config.tools else "builtin": examples,

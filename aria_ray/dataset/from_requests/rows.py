@@ -37,7 +37,7 @@ SHORT_LIST = (2, 3)
 """Fewest and most tools of a short list besides those that are called."""
 LISTS_PER_TOOL = 3
 """Number of short lists for the same called tools."""
-TRAINED_ANSWERS = 0.4
+TRAINED_ANSWERS = 0.3
 """Share of the answers after a call that are trained on: what came back is easily said, the right call is not."""
 SHUFFLES = 3
 """Orders of the whole list, besides the given one: few, so that many rows share the start of their prompt."""
@@ -45,13 +45,13 @@ MIN_LETTERS = 4
 """Fewest letters of a word that says what a text is about."""
 COMMON_WORDS = {"what", "with", "that", "this", "when", "your", "from", "time", "have", "should", "where", "which", "give"}
 """Long words that say nothing of the kind."""
-SHARES = {"absent": 0.12, "missing": 0.10, "two": 0.10, "follow_up": 0.10, "correction": 0.05}
+SHARES = {"absent": 0.12, "missing": 0.15, "two": 0.15, "follow_up": 0.08, "correction": 0.04}
 """Rows of each kind for each row of kind `values`, on average."""
-UNCALLED_SHARE = 0.5
+UNCALLED_SHARE = 1.5
 """Rows of a request without calls for each row of one with calls."""
 FILLINGS = (2, 40)
 """Fewest and most rows of kind `none` and `values` of a request: more values teach little after some dozens."""
-NO_TOOL_SHARE = 0.25
+NO_TOOL_SHARE = 0.2
 """Rows of kind `no_tool` for each other row."""
 REFILLED_EVERY = 12
 """Of so many rows of kind `values` one is for validation."""

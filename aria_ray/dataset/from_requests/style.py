@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Sequence
 
+from aria_ray.dataset.from_requests.wordings import wordings
 from aria_ray.requests.template import Filled
 
 MIN_TYPO_LETTERS = 5
@@ -16,7 +17,9 @@ def varied(text: str, kept: Sequence[str], rng: random.Random) -> str:
     """A request as somebody else may type it; half of them stay as they are. `kept` are words that stay."""
     if rng.random() < 0.5:
         return text
-    if rng.random() < 0.25:
+    if rng.random() < 0.35:
+        text = _with_aside(text, rng)
+    elif rng.random() < 0.25:
         text = _with_start(text, rng)
     elif rng.random() < 0.25 and not text.endswith("?"):
         text = _END.sub("", text) + rng.choice(_AFTER)
@@ -38,6 +41,12 @@ def joined(one: Filled, two: Filled, way: str) -> str:
 def _with_start(text: str, rng: random.Random) -> str:
     start = rng.choice(_BEFORE)
     return (start.capitalize() if text[:1].isupper() else start) + _lower_first(text)
+
+
+def _with_aside(text: str, rng: random.Random) -> str:
+    aside = rng.choice(wordings().asides)
+    inner = text if aside.startswith("{request}") else _lower_first(text)
+    return aside.replace("{request}", inner if aside.endswith("{request}") else _END.sub("", inner))
 
 
 def _lower_first(text: str) -> str:

@@ -38,6 +38,8 @@ class Wordings(BaseModel):
     """Ways to ask the same with another value."""
     corrections: tuple[str, ...]
     """Ways to correct a value."""
+    asides: tuple[str, ...]
+    """What people say beside a request, which is `{request}`: nothing in it matters for the call."""
 
 
 @functools.cache
@@ -53,6 +55,7 @@ def wordings() -> Wordings:
         second_requests=tuple(joining["second_requests"]),
         follow_ups=tuple(joining["follow_ups"]),
         corrections=tuple(joining["corrections"]),
+        asides=tuple(joining["asides"]),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.checks import shape_problems
 from aria_ray.dataset.from_requests.cases import request_cases
-from aria_ray.dataset.from_requests.own import own_requests
+from aria_ray.dataset.from_requests.own import MAX_COMPOSED, own_requests
 from aria_ray.dataset.from_requests.rows import RequestRows
 from aria_ray.dataset.from_requests.talk import spoken_result
 from aria_ray.errors import DataError
@@ -150,10 +150,14 @@ def test_a_tool_is_run_once_a_row_and_its_result_is_kept(folder):
     assert shape_problems(row) == []  # a second run would give another number
 
 
-def test_a_tool_without_examples_gets_composed_requests(folder):
-    rows = made(configured(folder))
-    composed = [row for row in rows if row["template_id"].startswith("composed/") and row["augmentation"] in ("none", "values")]
-    assert {call.name for row in composed for calls in expected_rounds(row) for call in calls} == {"lock"}
+def test_composed_requests_stand_beside_few_examples_and_in_for_none(folder):
+    own = own_requests(configured(folder))
+    composed = Counter(source.example.calls[0].name for source in own.sources if source.origin == "composed")
+    assert composed["set_light"] == composed["ring"] == MAX_COMPOSED < composed["lock"]
+    many = [light(f"{word} the study at 30", "study", 30) for word in "abcdefghijklmnop"]
+    (folder / "requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in many))
+    composed = Counter(source.example.calls[0].name for source in own_requests(configured(folder)).sources[len(many) :])
+    assert "set_light" not in composed
 
 
 def test_a_failing_example_is_kept_with_the_tools_own_words(folder):

@@ -30,7 +30,7 @@ from aria_ray.requests.template import Filled, RequestTemplate
 MAX_DRAWS = 10
 """Attempts to draw values that are new and that the tool accepts."""
 MAX_LISTED = 12
-"""Most tools of a list: more would be most of the prompt."""
+"""Most tools of a list in training: more would be most of the prompt."""
 SHORT_LISTS = 0.6
 """Share of the rows with a short list. The list is most of a prompt, so a short one leaves room for more requests."""
 SHORT_LIST = (2, 3)
@@ -97,9 +97,11 @@ class RequestRows:
         return [*self._value_rows(source), *self._other_rows(source)]
 
     def as_written(self, source: Source, split: str) -> Row:
-        """The row of an example word for word."""
+        """The row of an example word for word. In the test every tool is listed, as a client would."""
         rng = self._rng(source.id)
-        listed = list(source.example.tools or self._whole_list(_names(source.template), rng))
+        listed = self._listed(source, rng)
+        if split == "test" and source.example.tools is None:
+            listed = list(self.own.tools)
         return self._row(source, source.template.original(), source.example.request, ("none", 0, split), listed, rng)
 
     # --- rows with calls ---------------------------------------------------------------------------------------------------

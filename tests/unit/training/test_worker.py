@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import AttentionInterface
 
 from aria_ray.config import ModelConfig
 from aria_ray.config.schema import LoraConfig, TrainingConfig
@@ -12,6 +13,7 @@ from aria_ray.dataset.loading import library
 from aria_ray.dataset.rows import RowMaker
 from aria_ray.dataset.sampling import choose_templates
 from aria_ray.errors import TrainingError
+from aria_ray.training.attention import TILED, tiled_attention
 from aria_ray.training.base_model import prepare_base
 from aria_ray.training.lora import FusedLoraLinear
 from aria_ray.training.model import trainable_parameters
@@ -239,3 +241,15 @@ def test_a_damaged_best_checkpoint_is_no_adapter(dataset, tmp_path):
     best.write_bytes(b"")
     with pytest.raises(TrainingError, match=r"the best checkpoint is damaged: .*optimizer.safetensors has changed"):
         worker.checkpoints.intact_path(worker.state.best_checkpoint)
+
+
+def test_a_model_that_is_not_computed_as_its_own_code_does_ends_the_run_before_the_first_step(dataset, tmp_path, monkeypatch):
+    """Here the attention for packed rows is one that scales its scores otherwise."""
+    monkeypatch.setitem(AttentionInterface._global_mapping, TILED, halved)
+    with pytest.raises(TrainingError, match="llama: logits in training differ from the model's own by"):
+        train(dataset, tmp_path / "run")
+    assert events(tmp_path / "run", "step") == []
+
+
+def halved(*states, scaling, **options):
+    return tiled_attention(*states, scaling=scaling / 2, **options)

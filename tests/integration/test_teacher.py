@@ -50,7 +50,7 @@ def generate(folder: Path, out: str, port: int) -> str:
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_junk_is_refused_and_counted_and_a_repeated_run_needs_no_teacher(tmp_path, free_port):
@@ -60,7 +60,8 @@ def test_junk_is_refused_and_counted_and_a_repeated_run_needs_no_teacher(tmp_pat
         arguments = {"room": room, "brightness": 10 * number}
         lines.append({"request": words.format(room, 10 * number), "calls": [{"name": "set_light", "arguments": arguments}]})
     (tmp_path / "requests.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    generate(tmp_path, "first", free_port())
+    told = generate(tmp_path, "first", free_port())
+    assert "HTTP Request" not in told
     quality = json.loads((tmp_path / "first/dataset/quality.json").read_text())
     yields = quality["teacher"]
     refused = {reason: number for reason, number in yields.items() if reason not in ("asked_for", "kept")}

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import ipaddress
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -158,7 +159,8 @@ class Teacher:
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if error.code == "content_filter":
                     return Answer(filtered=True)
-                named = [name for name in MAY_BE_LEFT_OUT if name in sent and name in error.response.text]
+                told = error.response.text.replace("json_schema", "response_format")
+                named = [name for name in MAY_BE_LEFT_OUT if name in sent and name in told]
                 if not named:
                     raise failures.refused(self._config, error) from None
                 self._left_out |= set(named)
@@ -217,6 +219,8 @@ def _text(arguments: Any) -> str:
 
 def _client(endpoint: Endpoint) -> openai.AsyncOpenAI:
     """A client that takes neither key, account nor address from the environment, and proxies only for other machines."""
+    for name in ("httpx", "httpx2"):  # openai 3.54 uses the second; once Ray logs, each answer would be a line on the terminal
+        logging.getLogger(name).setLevel(logging.WARNING)
     unsent: Any = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.Omit())
     return openai.AsyncOpenAI(
         base_url=endpoint.base_url,

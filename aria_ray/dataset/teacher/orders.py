@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from aria_ray.dataset.teacher import prompts
 from aria_ray.grammar import Message, ToolDefinition
@@ -50,6 +50,15 @@ class Order:
     def messages(self) -> list[Message]:
         """The order as messages."""
         return [{"role": "system", "content": prompts.WRITER}, {"role": "user", "content": self.text}]
+
+    @property
+    def answer_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the answer, for endpoints that hold a model to one."""
+        properties: dict[str, Any] = {"number": {"type": "integer"}, "request": {"type": "string"}}
+        if any(one.calls is None for one in self.wanted):
+            properties["arguments"] = {"type": "object"}
+        item = {"type": "object", "properties": properties, "required": list(properties)}
+        return {"type": "object", "properties": {"requests": {"type": "array", "items": item}}, "required": ["requests"]}
 
 
 @dataclass(frozen=True)

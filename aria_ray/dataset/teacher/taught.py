@@ -101,7 +101,7 @@ def _written_by(config: TeacherConfig, order: Order, index: int) -> Question:
     parameters = {
         "temperature": WRITING_TEMPERATURE,
         "max_tokens": config.max_tokens,
-        "response_format": {"type": "json_object"},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "requests", "schema": order.answer_schema}},
     }
     return Question(order.messages, parameters, index)
 

@@ -328,6 +328,27 @@ def config(
     typer.echo(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
 
 
+@app.command("import")
+def import_conversations(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file, folder, glob, s3:// address or Hub id.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write: JSON Lines in OpenAI chat format.", show_default=False)
+    ] = None,
+) -> None:
+    """Say what conversations a file holds, and convert them.
+
+    Format, numbers of conversations, turns, calls and tools, and what would be left out and why.
+
+    Next: `aria generate 'dataset.sources=[FILE]'`.
+    """
+    from aria_ray.dataset.conversations.importing import import_source
+
+    for line in import_source(source, out):
+        typer.echo(line)
+
+
 requests_app = typer.Typer(help="Example requests: what people say, and what is to be called.", no_args_is_help=True)
 app.add_typer(requests_app, name="requests")
 

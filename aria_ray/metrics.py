@@ -13,7 +13,7 @@ from aria_ray.config.schema import RunConfig, TargetsConfig
 from aria_ray.measured import Measured
 from aria_ray.results import Estimate, Gains, Quality, RequestQuality, Results, YourRequests
 
-Unit = Literal["share", "ratio", "ms", "tokens/s", "1/s", "GiB"]
+Unit = Literal["share", "ratio", "ms", "tokens/s", "1/s", "GiB", "turns"]
 CriterionName = Literal["condition", "inference", "training", "memory", "hardware", "stability"]
 """What a figure decides: a condition of the verdict, or one of its weighted criteria (`report.verdict`)."""
 
@@ -437,6 +437,13 @@ TRAINING: tuple[Figure | Family, ...] = (
         criterion="training",
     ),
     Figure("train_tokens_per_s", "tokens/s", "Packed tokens per second of the optimizer steps.", measured.tokens_rate),
+    Figure(
+        "turns_too_long",
+        "turns",
+        "Turns that are not trained on, or judged in training, for taking more than `training.max_tokens`.",
+        measured.training_by(lambda training: training.dropped_too_long, "left out of training"),
+        better="lower",
+    ),
     Figure(
         "compute_utilization",
         "share",

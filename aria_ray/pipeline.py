@@ -13,6 +13,7 @@ from typing import Any
 
 from aria_ray import artifacts
 from aria_ray.config import RunConfig
+from aria_ray.dataset.conversations.sources import told
 from aria_ray.dataset.from_requests.cases import request_cases
 from aria_ray.dataset.generate import generate_dataset
 from aria_ray.dataset.inputs import dataset_inputs
@@ -55,11 +56,19 @@ def check(run: Run, *stages: Stage[Any]) -> None:
     complete = {stage.name: run.finished(stage) is not None for stage in stages}
     if TRAINING in stages and not all(complete.values()):
         agreement.check_agreement(run.config)
+    if not complete.get(DATASET.name, True):
+        check_conversations(run)
     if not complete.get(VALIDATION.name, True):
         check_bfcl(run.config.validation)
         own_cases(run.config)
         if not on_cluster():  # on a cluster Ray Serve may be up already, and the port its own
             addresses.check_port(run.config.serving)
+
+
+def check_conversations(run: Run) -> None:
+    """Read `dataset.sources`, and tell what is left out. Raises DataError if more than its share of one is wrong."""
+    for line in told(run.config.dataset):
+        run.terminal.line(line)
 
 
 def run_all(run: Run) -> Report:
@@ -112,6 +121,11 @@ def make_model(run: Run) -> Manifest[TrainingResult]:
         return train(run.config, base, rows, directory, sampler, run.terminal.stage)
 
     manifest = run.make(TRAINING, produce)
+    if manifest.result.dropped_too_long:
+        run.terminal.line(
+            f"{manifest.result.dropped_too_long} turns were left out of training: they take more than training.max_tokens "
+            f"({run.config.training.max_tokens})"
+        )
     if not is_merged(run.out / MODEL, manifest.fingerprint):
         base, adapter = prepare_base(run.config.model), run.out / TRAINING.name / "adapter"
         with run.terminal.stage("merge"):

@@ -116,8 +116,8 @@ class DatasetConfig(Section):
     teacher: TeacherConfig | None = None
     """A large model that writes further example requests; without it there is none."""
     sources: tuple[str, ...] = ()
-    """Your own conversations: JSON Lines files in OpenAI chat format, as `FILE`, or as `FILE:SHARE` for a fraction of its
-    rows."""
+    """Your own conversations, in any of the formats that `docs/dataset.md` lists: a file, a folder, a glob, an `s3://` address
+    or `OWNER/NAME` of the Hub; `NAME:SHARE` takes a fraction of them."""
     max_left_out_share: Share = Field(default=0.1, ge=0, le=1)
     """Largest fraction of a source's conversations that may be left out because they are wrong. More end the run."""
     num_workers: int = Field(default=2, gt=0)

@@ -1,6 +1,7 @@
 """Checks of a row: its shape, its thoughts, its calls run again, its answer, and its text read back by vLLM's parsers."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from aria_ray.dataset.parsers import round_trip_problems
@@ -16,7 +17,7 @@ from aria_ray.grammar import (
     thought_functions,
     thought_pieces,
 )
-from aria_ray.tools import ERROR_PREFIX, execute_listed, schema_problem
+from aria_ray.tools import ERROR_PREFIX, canonical, execute_listed, schema_problem
 
 
 def verify(row: Row) -> list[str]:
@@ -27,7 +28,7 @@ def verify(row: Row) -> list[str]:
 def shape_problems(row: Row) -> list[str]:
     """Problems of a row, without the check by vLLM's parsers, which are slow to import."""
     turns = [message for message in row["messages"] if message["role"] == "assistant"]
-    problems = [problem for turn in turns for problem in _thought_problems(turn)]
+    problems = [problem for turn in turns for problem in thought_problems(turn)]
     problems += _call_problems(row)
     answer = str(turns[-1].get("content") or "")
     problems += [
@@ -38,7 +39,8 @@ def shape_problems(row: Row) -> list[str]:
     return problems
 
 
-def _thought_problems(turn: Message) -> list[str]:
+def thought_problems(turn: Message) -> list[str]:
+    """Problems of a turn's thought: its shape, its length, and the functions that it names."""
     thought = turn.get("reasoning_content")
     if not is_thought(thought):
         return [f"thought {thought!r} has not the fixed shape"]
@@ -54,7 +56,7 @@ def _thought_problems(turn: Message) -> list[str]:
 def _call_problems(row: Row) -> list[str]:
     definitions = {tool["function"]["name"]: tool for tool in row["tools"]}
     shown = {message["tool_call_id"]: message["content"] for message in row["messages"] if message["role"] == "tool"}
-    problems = []
+    problems, done = [], Counter[str]()
     for message in row["messages"]:
         for item, call in zip(message.get("tool_calls") or (), message_calls(message), strict=True):
             if call.name not in definitions:
@@ -63,7 +65,11 @@ def _call_problems(row: Row) -> list[str]:
             problem = schema_problem(definitions[call.name], call.arguments)
             if problem is not None:
                 problems.append(f"{call.name}: {problem}")
-            result = execute_listed(row["tools"], row["tool_names"], call).text
+            key = f"{call.name} {canonical(call.arguments)}"
+            result = execute_listed(row["tools"], row["tool_names"], call, done[key]).text
+            done[key] += 1
+            if message is row["messages"][-1]:
+                continue  # a conversation of the user's may end with calls: nothing is shown
             if shown.get(item["id"]) != result:
                 problems.append(f"{call.name} gives {result!r} but {shown.get(item['id'])!r} is shown")
     return problems

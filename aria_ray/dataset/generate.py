@@ -8,7 +8,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,28 @@ import pyarrow.parquet as pq
 import ray
 from ray.data import DataContext, Dataset, TaskPoolStrategy
 
-from aria_ray.artifacts import atomic_dir, atomic_path, remove_leftovers, write_json
+from aria_ray.artifacts import atomic_dir, atomic_path, remove_leftovers, write_json, write_text
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset.augment import augmentations
 from aria_ray.dataset.checks import verify
+from aria_ray.dataset.conversations.sources import Conversations, check_share, read_conversations
 from aria_ray.dataset.from_requests.own import own_requests
 from aria_ray.dataset.from_requests.rows import RequestRows
 from aria_ray.dataset.loading import configured_library
 from aria_ray.dataset.quality import Quality, facts_of, sampled_share
-from aria_ray.dataset.rows import Row, RowMaker
+from aria_ray.dataset.rows import USER_PREFIX, Row, RowMaker
 from aria_ray.dataset.samples import Samples
 from aria_ray.dataset.sampling import choose_templates
 from aria_ray.dataset.teacher.asking import OnAnswer, OpenEndpoint
 from aria_ray.dataset.templates import Template
-from aria_ray.dataset.user_rows import read_source
 from aria_ray.errors import AriaError, DataError
 from aria_ray.results import DatasetResult
 
 OnRows = Callable[[int, int], None]
 
 DATASET_FILE, QUALITY_FILE, SAMPLES_FILE, PARQUET_FOLDER = "final_dataset.jsonl", "quality.json", "SAMPLES.md", "parquet"
+LEFT_OUT_FILE = "left_out.jsonl"
+"""Conversations of the user's that no row is made of: place and reason of each."""
 ROWS_PER_BATCH = 256
 ROWS_PER_PARQUET_FILE = 4096
 BLOCKS_PER_WORKER = 4
@@ -84,7 +86,8 @@ def generate_dataset(
         DataError: a template, a tool, a request or a conversation is wrong, there are too few, or the dataset fails a gate.
     """
     own = request_rows(config, hold_out=hold_out, serve_teacher=serve_teacher, on_taught=on_taught)
-    items = dataset_items(config, own)
+    conversations = read_conversations(config)
+    items = dataset_items(config, own, conversations.rows)
     num_rows = sum(_num_rows(item, config) for item in items if not item["request"])
     num_rows += config.num_request_rows if own is not None else 0
     out.mkdir(parents=True, exist_ok=True)
@@ -95,6 +98,7 @@ def generate_dataset(
         parquet = _ParquetFiles(folder)
         with path.open("w", encoding="utf-8") as lines:
             for batch in row_batches(config, items, own):
+                batch = _without_refused(batch, conversations)
                 for item in batch.to_pylist():
                     lines.write(line_of(item))
                     quality.add(json.loads(item["facts"]))
@@ -103,7 +107,11 @@ def generate_dataset(
                 if on_progress is not None:
                     on_progress(quality.num_rows, max(num_rows, quality.num_rows))
         parquet.close()
+        check_share(conversations, config.sources, config.max_left_out_share)
         figures = quality.checked()
+    if config.sources:
+        figures["conversations"] = quality.of_conversations() | conversations.figures()
+        write_text(out / LEFT_OUT_FILE, "".join(f"{line}\n" for line in conversations.lines()))
     if own is not None and own.own.yields:
         figures["teacher"] = dict(own.own.yields)
     write_json(out / QUALITY_FILE, figures)
@@ -134,16 +142,14 @@ def request_rows(
     return RequestRows(own, config.num_request_rows, config.seed)
 
 
-def dataset_items(config: DatasetConfig, own: RequestRows | None = None) -> list[Item]:
+def dataset_items(config: DatasetConfig, own: RequestRows | None = None, conversations: Sequence[Row] = ()) -> list[Item]:
     """Inputs of the tasks: the user's conversations as finished rows, then base templates and example requests by id.
 
     Raises:
-        DataError: there are too few templates, two of them are the same sentence, or a file of the user's is wrong.
+        DataError: there are too few templates, or two of them are the same sentence.
     """
-    items: list[Item] = []
     # Conversations of the user come first: `datasets` takes the types of nested columns from the first rows of a file.
-    for number, source in enumerate(config.sources, start=1):
-        items += [_item(row=json.dumps(row, ensure_ascii=False)) for row in read_source(source, number)]
+    items = [_item(row=json.dumps(row, ensure_ascii=False)) for row in conversations]
     if config.has_builtin:
         items += [_item(template_id=template.id) for template in _templates(config)]
     return items + [_item(request=item_id) for item_id in (own.item_ids() if own else ())]
@@ -188,6 +194,17 @@ def row_batches(config: DatasetConfig, items: list[Item], own: RequestRows | Non
         if len(errors):
             raise DataError(**json.loads(errors[0]))
         yield batch
+
+
+def _without_refused(batch: pa.Table, conversations: Conversations) -> pa.Table:
+    """The table without conversations of the user's that vLLM's parsers do not read back; they are left out as the others."""
+    kept = []
+    for item in batch.select(["id", "template_id", "facts"]).to_pylist():
+        problems = json.loads(item["facts"])["problems"] if item["template_id"].startswith(USER_PREFIX) else []
+        if problems:
+            conversations.leave_out(item["id"], f"cannot be read back: {problems[0]}")
+        kept.append(not problems)
+    return batch.filter(pa.array(kept, pa.bool_()))
 
 
 def make_rows(item: Item, config: DatasetConfig, own: RequestRows | None = None) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from aria_ray.artifacts import file_hash
 from aria_ray.config.schema import DatasetConfig
+from aria_ray.dataset.conversations.files import name_and_share, source_state
 from aria_ray.dataset.loading import templates_digest
-from aria_ray.dataset.user_rows import path_and_share
 from aria_ray.errors import DataError
 from aria_ray.tools.sources import live_definitions, tool_files
 
@@ -23,10 +23,9 @@ def dataset_inputs(config: DatasetConfig, hold_out: bool = True) -> dict[str, An
         DataError: a file of `dataset.tools`, `dataset.requests` or `dataset.sources` is not there.
     """
     paths = [*tool_files(config.tools), *(Path(file).expanduser() for file in config.requests)]
-    paths += [path_and_share(source)[0] for source in config.sources]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise DataError(f"{missing[0]} of dataset.tools, requests or sources is no file", "give one that exists")
+        raise DataError(f"{missing[0]} of dataset.tools or dataset.requests is no file", "give one that exists")
     inputs: dict[str, Any] = {
         "dataset": config.model_dump(mode="json", exclude={"num_workers": True, "teacher": {"concurrency"}})
     }
@@ -36,6 +35,8 @@ def dataset_inputs(config: DatasetConfig, hold_out: bool = True) -> dict[str, An
         inputs |= {"texts": texts_digest(), "hold_out": hold_out}
     if live := live_definitions(config.tools):
         inputs["live"] = live
+    if config.sources:
+        inputs["sources"] = [source_state(name_and_share(source)[0]) for source in config.sources]
     return inputs | ({"own": [file_hash(path) for path in paths]} if paths else {})
 
 

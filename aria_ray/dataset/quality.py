@@ -24,6 +24,7 @@ from aria_ray.dataset.sampling import CATEGORY_SHARES, SCENARIO_SHARES
 from aria_ray.dataset.templates import stable_fraction
 from aria_ray.errors import DataError
 from aria_ray.grammar import message_calls
+from aria_ray.tools import canonical
 
 SHARE_TOLERANCE = 0.02
 SHARES: dict[str, Mapping[Any, float]] = {"scenario": SCENARIO_SHARES, "category": CATEGORY_SHARES}
@@ -54,10 +55,14 @@ def facts_of(row: Row, problems: Sequence[str]) -> Facts:
     """What the figures need of a row. The task that makes the row computes it, so that the driver only counts."""
     real = {listed: names["tool"] for listed, names in json.loads(row["tool_names"]).items()}
     calls = [call for message in row["messages"] for call in message_calls(message)]
-    text = next(message["content"] for message in row["messages"] if message["role"] == "user")
-    words = _WORD.findall(text.lower())
-    # An example is its whole prompt: the same question with other tools is another example.
-    names = [name for tool in row["tools"] for name in tool["function"]["name"].split("_")]
+    texts = [message["content"] for message in row["messages"] if message["role"] == "user"]
+    words = _WORD.findall(texts[0].lower())
+    if row["template_id"].startswith(USER_PREFIX):
+        # A conversation is what is said and called: many have one list of tools, and a greeting at the start.
+        hashed = _WORD.findall("\n".join([*texts, *(f"{call.name} {canonical(call.arguments)}" for call in calls)]).lower())
+    else:
+        # An example is its whole prompt: the same question with other tools is another example.
+        hashed = [*words, *(name for tool in row["tools"] for name in tool["function"]["name"].split("_"))]
     return {
         "id": row["id"],
         "columns": {column: row[column] for column in ("template_id", "template_family", *COUNTED_COLUMNS)},
@@ -66,7 +71,7 @@ def facts_of(row: Row, problems: Sequence[str]) -> Facts:
         "called": [real[call.name] for call in calls if call.name in real],
         "values": [json.dumps(value, ensure_ascii=False) for call in calls for value in call.arguments.values()],
         "words": words,
-        "min_hash": _min_hash([*words, *names]),
+        "min_hash": _min_hash(hashed),
     }
 
 
@@ -93,6 +98,11 @@ class Quality:
     near_duplicates: dict[str, str] = field(default_factory=dict)
     """Near-duplicates by row id, each with the earlier row that it resembles."""
     index: MinHashLSH = field(default_factory=lambda: MinHashLSH(NEAR_DUPLICATE_JACCARD, NUM_PERMUTATIONS))
+    conversations: dict[str, MinHash] = field(default_factory=dict)
+    """The user's conversations by row id. They are reported on and not judged."""
+    conversation_index: MinHashLSH = field(default_factory=lambda: MinHashLSH(NEAR_DUPLICATE_JACCARD, NUM_PERMUTATIONS))
+    like_conversations: dict[str, str] = field(default_factory=dict)
+    """Near-duplicates among them, each with the earlier one that it resembles."""
 
     def add(self, facts: Facts) -> None:
         """Count a row by its facts."""
@@ -111,8 +121,11 @@ class Quality:
         self.templates.add(facts["columns"]["template_id"])
         self.tool_lists.add(facts["tool_list"])
         self.tools_called.update(facts["called"])
-        if is_ours and stable_fraction(f"sample:{family}") < self.sampled_share:
-            self._add_text(row_id, facts)
+        if stable_fraction(f"sample:{family}") < self.sampled_share:
+            if is_ours:
+                self._add_text(row_id, facts)
+            elif row_id.startswith(USER_PREFIX):
+                _add_hash(row_id, facts, self.conversation_index, self.conversations, self.like_conversations)
 
     def _add_text(self, row_id: str, facts: Facts) -> None:
         words = facts["words"]
@@ -120,12 +133,7 @@ class Quality:
         for size, counter in self.ngrams.items():
             counter.update(zip(*(words[start:] for start in range(size)), strict=False))
         self.values.update(facts["values"])
-        hashed = _hashed(numpy.array(facts["min_hash"], dtype=numpy.uint32))
-        like = [other for other in self.index.query(hashed) if hashed.jaccard(self.hashes[other]) >= NEAR_DUPLICATE_JACCARD]
-        if like:
-            self.near_duplicates[row_id] = like[0]
-        self.index.insert(row_id, hashed)
-        self.hashes[row_id] = hashed
+        _add_hash(row_id, facts, self.index, self.hashes, self.near_duplicates)
 
     def checked(self) -> dict[str, Any]:
         """The figures, after every gate has passed.
@@ -140,6 +148,15 @@ class Quality:
             _gate_shares(figures)
             _gate_diversity(figures)
         return figures
+
+    def of_conversations(self) -> dict[str, Any]:
+        """What is told of the user's conversations, which no gate judges."""
+        sampled, like = len(self.conversations), self.like_conversations
+        return {
+            "near_duplicate_share": len(like) / sampled if sampled else None,
+            "near_duplicates": dict(list(like.items())[:NAMED_IDS]),
+            "self_similarity": _mean_similarity(list(self.conversations.values())),
+        }
 
     def figures(self) -> dict[str, Any]:
         """The content of `quality.json`."""
@@ -165,6 +182,16 @@ class Quality:
             "shares": {column: _shares(counter) for column, counter in self.counts.items()},
             "tools_called": dict(sorted(self.tools_called.items())),
         }
+
+
+def _add_hash(row_id: str, facts: Facts, index: MinHashLSH, hashes: dict[str, MinHash], near: dict[str, str]) -> None:
+    """Add a row's text to an index, and to the near-duplicates if an earlier one is like it."""
+    hashed = _hashed(numpy.array(facts["min_hash"], dtype=numpy.uint32))
+    like = [other for other in index.query(hashed) if hashed.jaccard(hashes[other]) >= NEAR_DUPLICATE_JACCARD]
+    if like:
+        near[row_id] = like[0]
+    index.insert(row_id, hashed)
+    hashes[row_id] = hashed
 
 
 def _source(template_id: str) -> str:

@@ -113,12 +113,13 @@ def execute(name: str, arguments: Mapping[str, Any]) -> ToolResult:
     return _execute(name, arguments, {})
 
 
-def execute_listed(tools: Sequence[ToolDefinition], tool_names: str, call: Call) -> ToolResult:
+def execute_listed(tools: Sequence[ToolDefinition], tool_names: str, call: Call, earlier: int = 0) -> ToolResult:
     """Run a call that uses the names of a dataset row's tool list.
 
     `tools` and `tool_names` are columns of the row. `tool_names` is JSON of {listed name: {"tool": real name, "parameters":
     {listed: real}}}, with a "backend" for a simulated tool. The real name of a user's function is `module:function`. A call
-    of a tool that the row does not list fails.
+    of a tool that the row does not list fails. `earlier` is how often the same call was made before in the conversation:
+    recorded results may change from one time to the next.
     """
     names = _listed_names(tool_names).get(call.name)
     if names is None:
@@ -133,7 +134,7 @@ def execute_listed(tools: Sequence[ToolDefinition], tool_names: str, call: Call)
     if problem is not None:
         return ToolResult(False, f"{ERROR_PREFIX}{problem}")
     try:
-        return ToolResult(True, simulate(Backend.model_validate(names["backend"]), names["tool"], arguments))
+        return ToolResult(True, simulate(Backend.model_validate(names["backend"]), names["tool"], arguments, earlier))
     except ToolError as error:
         return ToolResult(False, f"{ERROR_PREFIX}{error}")
 

@@ -33,8 +33,8 @@ class Backend(BaseModel):
     text: str = ""
     reference_parameter: str | None = None
     """Parameter that holds a reference to something that must exist (`reference_exists`)."""
-    results: dict[str, str] = Field(default_factory=dict)
-    """Recorded results by arguments in canonical JSON (`canonical`)."""
+    results: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """Recorded results by arguments in canonical JSON (`canonical`): one, or several in the order of the calls."""
 
 
 def canonical(arguments: Mapping[str, Any]) -> str:
@@ -42,8 +42,10 @@ def canonical(arguments: Mapping[str, Any]) -> str:
     return json.dumps(arguments, sort_keys=True, ensure_ascii=False)
 
 
-def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
+def simulate(backend: Backend, name: str, arguments: Mapping[str, Any], earlier: int = 0) -> str:
     """Result of a call whose arguments fit the tool's schema. `name` and `arguments` use real names, not masked ones.
+
+    `earlier` is how often the same call was made before: it chooses among several recorded results, and the last one stays.
 
     Raises:
         ToolError: a reference in the arguments does not exist, or no result is recorded for them.
@@ -56,7 +58,8 @@ def simulate(backend: Backend, name: str, arguments: Mapping[str, Any]) -> str:
     if backend.kind == "recorded":
         if given not in backend.results:
             raise ToolError(f"nothing is recorded for {given}")
-        return backend.results[given]
+        recorded = backend.results[given]
+        return recorded if isinstance(recorded, str) else recorded[min(earlier, len(recorded) - 1)]
     draw = int.from_bytes(hashlib.sha256(f"{name}:{given}".encode()).digest()[:8], "big")
     limit = arguments.get("limit")
     return _ANSWERS[backend.kind](backend, draw, limit if isinstance(limit, int) and limit > 0 else MAX_FOUND)

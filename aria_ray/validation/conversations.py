@@ -184,7 +184,7 @@ async def _converse(client: Client, case: Mapping[str, Any], conversation: _Conv
                 conversation.detail = f"cut off at {limit}; {conversation.detail}"
             return
         conversation.rounds.append(calls)
-        conversation.messages += _tool_messages(case, message, calls)
+        conversation.messages += _tool_messages(case, message, conversation.rounds)
 
 
 def _leak(content: str) -> str | None:
@@ -262,12 +262,17 @@ def _without_thought(message: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if key != "reasoning"}
 
 
-def _tool_messages(case: Mapping[str, Any], message: Mapping[str, Any], calls: Sequence[Call]) -> list[dict[str, Any]]:
+def _tool_messages(
+    case: Mapping[str, Any], message: Mapping[str, Any], rounds: Sequence[Sequence[Call]]
+) -> list[dict[str, Any]]:
+    """The results of the last round's calls. A call made again gets the next of its recorded results."""
+    made = [call for calls in rounds for call in calls]
+    start = len(made) - len(rounds[-1])
     return [
         {
             "role": "tool",
             "tool_call_id": item.get("id") or "",
-            "content": execute_listed(case["tools"], case["tool_names"], call).text,
+            "content": execute_listed(case["tools"], case["tool_names"], call, made[:index].count(call)).text,
         }
-        for item, call in zip(message["tool_calls"], calls, strict=True)
+        for index, (item, call) in enumerate(zip(message["tool_calls"], rounds[-1], strict=True), start)
     ]

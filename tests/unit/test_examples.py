@@ -11,8 +11,8 @@ import pytest
 from fake_endpoint import CALL, Behaviour, fake_endpoint
 
 from aria_ray.config import load_config
+from aria_ray.dataset.conversations.sources import read_sources
 from aria_ray.dataset.from_requests.own import own_requests
-from aria_ray.dataset.user_rows import read_source
 from aria_ray.grammar import message_calls
 from aria_ray.init import write_project
 
@@ -56,7 +56,7 @@ def test_the_example_s_recipe_is_the_one_that_aria_init_writes(tmp_path: Path) -
 
 def test_the_example_s_conversations_are_taken_line_by_line() -> None:
     path = EXAMPLES / "own_conversations" / "restaurant.jsonl"
-    rows = list(read_source(str(path)))
+    rows = read_sources([str(path)]).rows
     assert len(rows) == len(path.read_text().splitlines()) == 14
     assert {row["scenario"] for row in rows} == {"hit", "miss", "multi", "error"}
 

@@ -6,6 +6,7 @@ import pytest
 
 from aria_ray.config.schema import DatasetConfig
 from aria_ray.dataset import generate
+from aria_ray.dataset.conversations.sources import read_conversations
 from aria_ray.dataset.generate import SCHEMA, dataset_items, make_rows
 from aria_ray.errors import DataError
 
@@ -17,14 +18,25 @@ def config(count=3, tools=()):
     return DatasetConfig(num_templates=1, augmentations=count, augmentation_kinds=KINDS, tools=tools)
 
 
+class WrongRequests:
+    """A fake of what makes the rows of example requests, every one of which is wrong."""
+
+    def rows(self, item_id):
+        raise DataError(f"{item_id} is wrong", "correct it")
+
+
+def with_conversations(config):
+    return dataset_items(config, conversations=read_conversations(config).rows)
+
+
 def made(item, count=3, tools=()):
     return make_rows(item, config(count, tools))
 
 
 def test_items_are_conversations_then_templates_by_id(tmp_path):
     path = tmp_path / "talks.jsonl"
-    path.write_text(json.dumps(TALK) + "\n" + json.dumps(TALK) + "\n")
-    items = dataset_items(DatasetConfig(num_templates=40, sources=(str(path),)))
+    path.write_text(json.dumps(TALK) + "\n" + json.dumps(TALK).replace("Hi", "Hey") + "\n")
+    items = with_conversations(DatasetConfig(num_templates=40, sources=(str(path),)))
     ids = [item["template_id"] for item in items]
     assert ids[:2] == ["", ""]
     assert ids[2:] == sorted(set(ids[2:]))
@@ -47,7 +59,7 @@ def test_the_same_sentence_twice_is_refused(monkeypatch, row_maker):
 
 @pytest.mark.vllm
 def test_rows_of_a_template_are_in_order_with_json_columns():
-    rows = made({"template_id": "divide/1/plain", "row": ""}, count=5)
+    rows = made({"template_id": "divide/1/plain", "row": "", "request": ""}, count=5)
     ids = [row["id"] for row in rows]
     assert ids == sorted(ids)
     assert {row["augmentation"] for row in rows} == {"none", *KINDS}
@@ -61,9 +73,9 @@ def test_rows_of_a_template_are_in_order_with_json_columns():
 
 @pytest.mark.vllm
 def test_rows_do_not_depend_on_what_was_made_before():
-    item = {"template_id": "book_flight/1/hi", "row": ""}
+    item = {"template_id": "book_flight/1/hi", "row": "", "request": ""}
     first = made(item)
-    made({"template_id": "divide/1/plain", "row": ""})
+    made({"template_id": "divide/1/plain", "row": "", "request": ""})
     assert made(item) == first
 
 
@@ -71,7 +83,7 @@ def test_rows_do_not_depend_on_what_was_made_before():
 def test_a_conversation_is_one_row(tmp_path):
     path = tmp_path / "talks.jsonl"
     path.write_text(json.dumps(TALK) + "\n")
-    item = dataset_items(DatasetConfig(num_templates=20, sources=(str(path),)))[0]
+    item = with_conversations(DatasetConfig(num_templates=20, sources=(str(path),)))[0]
     (row,) = made(item, count=7)
     assert row["id"] == "own/1-talks/000001"
     assert json.loads(row["facts"])["problems"] == []
@@ -79,7 +91,7 @@ def test_a_conversation_is_one_row(tmp_path):
 
 @pytest.mark.vllm
 def test_problems_travel_with_the_row():
-    (row,) = made({"template_id": "divide/1/plain", "row": ""}, count=1)
+    (row,) = made({"template_id": "divide/1/plain", "row": "", "request": ""}, count=1)
     broken = {**row, "messages": json.loads(row["messages"]), "tools": json.loads(row["tools"])}
     broken.pop("facts")
     broken["messages"][-1]["content"] = "No."
@@ -90,7 +102,7 @@ def test_problems_travel_with_the_row():
 
 @pytest.mark.vllm
 def test_a_line_is_the_row_with_its_columns_unpacked():
-    (row,) = made({"template_id": "divide/1/plain", "row": ""}, count=1)
+    (row,) = made({"template_id": "divide/1/plain", "row": "", "request": ""}, count=1)
     line = generate.line_of(row)
     assert line.endswith("}\n")
     parsed = json.loads(line)
@@ -100,19 +112,18 @@ def test_a_line_is_the_row_with_its_columns_unpacked():
 
 
 @pytest.mark.vllm
-def test_what_is_wrong_with_the_input_comes_back_as_a_row(tmp_path):
-    row, *_ = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": ""}, config())
+def test_what_is_wrong_with_the_input_comes_back_as_a_row():
+    row, *_ = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": "", "request": ""}, config(), None)
     assert row["error"] is None
-    gone = (str(tmp_path / "none.json"),)
-    (error,) = generate._make_rows_or_error({"template_id": "divide/1/plain", "row": ""}, config(tools=gone))
+    (error,) = generate._make_rows_or_error({"template_id": "", "row": "", "request": "request/1"}, config(), WrongRequests())
     assert set(error) == {*SCHEMA.names, "facts", "error"}
-    assert "none.json cannot be read as JSON" in error["error"]
+    assert json.loads(error["error"]) == {"problem": "request/1 is wrong", "fix": "correct it"}
 
 
 def test_files_of_one_name_are_told_apart(tmp_path):
     paths = [tmp_path / name / "talks.jsonl" for name in ("a", "b")]
-    for path in paths:
+    for path, said in zip(paths, ("Hi", "Hey"), strict=True):
         path.parent.mkdir()
-        path.write_text(json.dumps(TALK) + "\n")
-    items = dataset_items(DatasetConfig(num_templates=20, sources=tuple(map(str, paths))))
+        path.write_text(json.dumps(TALK).replace("Hi", said) + "\n")
+    items = with_conversations(DatasetConfig(num_templates=20, sources=tuple(map(str, paths))))
     assert [json.loads(item["row"])["id"] for item in items[:2]] == ["own/1-talks/000001", "own/2-talks/000001"]

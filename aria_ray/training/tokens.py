@@ -83,11 +83,14 @@ def load_turns(tokenizer: PreTrainedTokenizerBase, dataset: Path, split: str, ma
         rows = (row for row in map(json.loads, lines) if row["split"] == split)
         turns = encode_rows(tokenizer, rows)
     fitting = [turn for turn in turns if len(turn.ids) <= max_tokens]
+    if not turns:
+        raise TrainingError(f"the dataset has no {split} turns", "give more requests, conversations or templates")
     if not fitting:
-        shortest = f"; the shortest takes {min(len(turn.ids) for turn in turns)} tokens" if turns else ""
+        shortest = min(len(turn.ids) for turn in turns)
         raise TrainingError(
-            f"none of {len(turns)} {split} turns fits into training.max_tokens ({max_tokens}){shortest}",
-            "raise it, or dataset.num_templates if there are no turns",
+            f"none of {len(turns)} {split} turns fits into training.max_tokens ({max_tokens}); the shortest takes {shortest} "
+            "tokens",
+            "raise it",
         )
     return fitting, len(turns) - len(fitting)
 

@@ -148,7 +148,7 @@ class _Conversation:
 
 
 def _asked(case: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [message for message in case["messages"] if message["role"] in ("system", "user")]
+    return [*case.get("context", ()), *(message for message in case["messages"] if message["role"] in ("system", "user"))]
 
 
 async def _converse(client: Client, case: Mapping[str, Any], conversation: _Conversation, options: Mapping[str, Any]) -> None:

@@ -86,8 +86,8 @@ class Measurement:
         self.requests = requests or (read_requests(rows) if rows else [])
         if not self.cases and not self.requests:
             raise DataError(
-                f"{rows} has no test conversation with one request",
-                "add requests to dataset.requests, or raise dataset.num_templates",
+                f"{rows} has no test conversation",
+                "add requests to dataset.requests, conversations to dataset.sources, or raise dataset.num_templates",
             )
         self._answers: dict[str, Sequence[CaseResult]] = {}
         self._figures: dict[str, Any] = {}

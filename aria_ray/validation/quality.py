@@ -23,10 +23,19 @@ from aria_ray.validation.references import is_request
 def read_cases(dataset: Path, split: str, num_cases: int) -> list[Mapping[str, Any]]:
     """The cases of a split of the dataset's JSON lines, the same ones for every model; those of `read_requests` are others.
 
-    A conversation with several requests is no case: what the second one is about depends on how the first was served.
+    A conversation with several requests is no case where there are others: what the second one is about depends on how the
+    first was served. Where every conversation has several, the last request of each is one, after what came before it.
     """
     rows = [row for row in _rows(dataset, split) if not is_request(row)]
-    return choose_cases([row for row in rows if sum(turn["role"] == "user" for turn in row["messages"]) == 1], num_cases)
+    single = [row for row in rows if sum(turn["role"] == "user" for turn in row["messages"]) == 1]
+    return choose_cases(single or [last_request(row) for row in rows], num_cases)
+
+
+def last_request(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row from its last request on. The key `context` has the messages before it, as a client sends them back."""
+    start = max(index for index, message in enumerate(row["messages"]) if message["role"] == "user")
+    before = [{key: value for key, value in each.items() if key != "reasoning_content"} for each in row["messages"][:start]]
+    return {**row, "context": before, "messages": row["messages"][start:]}
 
 
 def read_requests(dataset: Path) -> list[Mapping[str, Any]]:

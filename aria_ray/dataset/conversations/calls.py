@@ -75,6 +75,11 @@ def calls_in_text(text: str) -> tuple[str, list[Call]]:
     if "</think>" in text and "<think>" not in text:
         text = _LATE_THOUGHT.sub("", text)
     calls: list[Call] = []
+    for start in ("<|python_tag|>", "[TOOL_CALLS]"):  # Llama 3.1, Mistral
+        before, found_start, after = text.partition(start)
+        if found_start:
+            calls += [call for value in json_values(after.removesuffix("<|eom_id|>")) for call in calls_of(value)]
+            text = before
     for pattern in (_CALLS, _OLD_CALL):
         for found in pattern.findall(text):
             calls += [call for value in json_values(found) for call in calls_of(value)]

@@ -74,3 +74,13 @@ def test_a_model_that_is_not_there_is_one_clear_error(source, message):
 def test_a_directory_that_holds_no_model_is_refused(tmp_path):
     with pytest.raises(TrainingError, match=r"must hold a config\.json"):
         prepare_base(ModelConfig(source=str(tmp_path)))
+
+
+def test_a_turn_of_weight_0_is_context_and_not_trained_on(tokenizer):
+    unlearnt = {**ROW["messages"][1], "weight": 0}
+    all_turns, turns = (
+        encode_row(tokenizer, {**ROW, "messages": [ROW["messages"][0], first, *ROW["messages"][2:]]})
+        for first in (ROW["messages"][1], unlearnt)
+    )
+    assert len(all_turns) > 1
+    assert turns == all_turns[1:]

@@ -97,6 +97,18 @@ SAME = {
         ("function_response", "ok"),
         ("gpt", ANSWER["content"]),
     ),
+    "Llama": talk(
+        USER,
+        {"role": "assistant", "content": "<|python_tag|>" + json.dumps({"name": "dim_lamp", "parameters": ARGUMENTS})},
+        {"role": "ipython", "content": "ok"},
+        ANSWER,
+    ),
+    "Mistral": talk(
+        USER,
+        {"role": "assistant", "content": "[TOOL_CALLS] " + json.dumps([{"name": "dim_lamp", "arguments": ARGUMENTS}])},
+        {"role": "tool", "content": "ok"},
+        ANSWER,
+    ),
     "columns that are null": talk(
         {**USER, "name": None, "tool_calls": None},
         {**CALLING, "tool_call_id": None, "weight": None},

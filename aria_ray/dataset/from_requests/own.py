@@ -1,6 +1,7 @@
 """The user's tools and example requests: read, understood, and split before anything is made of them."""
 
 import difflib
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from aria_ray.requests.template import RequestTemplate
 from aria_ray.requests.understand import understand, values_by_parameter
 from aria_ray.tools import TOOLS, tool_definition
 from aria_ray.tools.sources import SourcedTool, read_tools
+
+logger = logging.getLogger(__name__)
 
 Origin = Literal["request", "builtin", "taught", "composed"]
 """Who worded a request: a person of the user's, a writer of this package, the teacher, or nobody (it is composed)."""
@@ -101,6 +104,12 @@ def own_requests(
         if called[name] < ENOUGH
         for example in composed_requests(tool.definition)[: MAX_COMPOSED if called[name] else None]
     ]
+    silent = [name for name in tools if name not in called and not any(name == each.calls[0].name for each in composed)]
+    if silent:
+        logger.warning(
+            "dataset.tools: nothing is asked of %s, for which no requests can be composed; write some in dataset.requests",
+            ", ".join(silent),
+        )
     values = values_by_parameter(trained)
     by_origin: dict[Origin, Sequence[ExampleRequest]] = {
         "request" if config.tools else "builtin": examples,

@@ -203,3 +203,10 @@ def test_cases_are_the_words_of_the_file_with_every_tool_listed(folder):
 )
 def test_results_are_told_in_words(result, spoken):
     assert spoken_result(result) == spoken
+
+
+def test_a_tool_of_which_nothing_is_asked_is_named(folder, caplog):
+    text = f'{TOOLS}\n\ndef run_query(sql: str) -> str:\n    """Run a query."""\n    return sql\n'
+    (folder / "house_for_tests.py").write_text(text)
+    own_requests(configured(folder, requests=[]))
+    assert "nothing is asked of run_query" in caplog.text

@@ -206,7 +206,7 @@ def test_results_are_told_in_words(result, spoken):
 
 
 def test_a_tool_of_which_nothing_is_asked_is_named(folder, caplog):
-    text = f'{TOOLS}\n\ndef run_query(sql: str) -> str:\n    """Run a query."""\n    return sql\n'
+    text = f'{TOOLS}\n\ndef run_query(sql: str) -> str:\n    """Run a query.\n\n    Args:\n        sql: The SQL statement.\n    """\n    return sql\n'
     (folder / "house_for_tests.py").write_text(text)
     own_requests(configured(folder, requests=[]))
     assert "nothing is asked of run_query" in caplog.text

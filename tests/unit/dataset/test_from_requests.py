@@ -205,8 +205,19 @@ def test_results_are_told_in_words(result, spoken):
     assert spoken_result(result) == spoken
 
 
+UNASKABLE = '''
+
+def run_query(sql: str) -> str:
+    """Run a query.
+
+    Args:
+        sql: The SQL statement.
+    """
+    return sql
+'''
+
+
 def test_a_tool_of_which_nothing_is_asked_is_named(folder, caplog):
-    text = f'{TOOLS}\n\ndef run_query(sql: str) -> str:\n    """Run a query.\n\n    Args:\n        sql: The SQL statement.\n    """\n    return sql\n'
-    (folder / "house_for_tests.py").write_text(text)
+    (folder / "house_for_tests.py").write_text(TOOLS + UNASKABLE)
     own_requests(configured(folder, requests=[]))
     assert "nothing is asked of run_query" in caplog.text

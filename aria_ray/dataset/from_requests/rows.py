@@ -24,8 +24,10 @@ from aria_ray.dataset.from_requests.wordings import NoTool, wordings
 from aria_ray.dataset.rows import Row
 from aria_ray.dataset.scenarios import NOT_NEEDED, UNAVAILABLE
 from aria_ray.dataset.templates import stable_fraction
+from aria_ray.requests.example import ExampleRequest
 from aria_ray.requests.pools import split_words
 from aria_ray.requests.template import Filled, RequestTemplate
+from aria_ray.tools.sources import SourcedTool
 
 MAX_DRAWS = 10
 """Attempts to draw values that are new and that the tool accepts."""
@@ -260,11 +262,21 @@ class RequestRows:
         if example.ask is not None:
             words = topic(example.ask)
             question = rng.choice(wordings().asking).replace("{value}", words)
-            talk.answer(question, "request", f"{words} is missing")
+            talk.answer(question, self._asked_tool(example), f"{words} is missing")
         elif example.answer is not None:
             talk.answer(example.answer, "question", NOT_NEEDED)
         else:
             talk.answer(rng.choice(wordings().declining), "request", UNAVAILABLE)
+
+    def _asked_tool(self, example: ExampleRequest) -> str:
+        """Topic of a request that lacks a value: the tool with that parameter whose words are said, as where it is called."""
+        said = _words(example.request)
+        fitting = [
+            (len(said & _words_of(tool)), name)
+            for name, tool in self.own.tools.items()
+            if example.ask in (tool.definition["function"]["parameters"].get("properties") or {})
+        ]
+        return topic(max(fitting, key=lambda item: item[0])[1]) if fitting else "request"
 
     def _no_tool_rows(self, item_id: str, number: int) -> list[Row]:
         message = wordings().no_tool[number]
@@ -332,10 +344,14 @@ def _words(text: str) -> set[str]:
     return {word.removesuffix("s") for word in re.findall(r"[a-z]+", text.lower()) if len(word) >= MIN_LETTERS}
 
 
+def _words_of(tool: SourcedTool) -> set[str]:
+    """The words that say what a tool is about."""
+    function = tool.definition["function"]
+    return _words(f"{split_words(function['name'])} {function['description'].splitlines()[0]}") - COMMON_WORDS
+
+
 def _words_of_tools(own: OwnRequests) -> set[str]:
-    functions = [tool.definition["function"] for tool in own.tools.values()]
-    texts = [f"{split_words(function['name'])} {function['description'].splitlines()[0]}" for function in functions]
-    return {word for text in texts for word in _words(text)} - COMMON_WORDS
+    return {word for tool in own.tools.values() for word in _words_of(tool)}
 
 
 def _no_tool_split(message: NoTool) -> str:

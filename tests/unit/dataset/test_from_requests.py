@@ -118,6 +118,11 @@ def test_all_kinds_of_rows_are_there(folder):
     assert kinds["values"] > kinds["absent"] > 0
 
 
+def test_a_request_without_a_value_is_about_the_tool_that_lacks_it(folder):
+    row = next(row for row in made(configured(folder)) if said(row) == ["dim the lights to 20"])
+    assert row["messages"][-1]["reasoning_content"] == "ask: set light; function: none; reason: room is missing"
+
+
 def test_a_tool_that_is_not_listed_is_not_called(folder):
     for row in made(configured(folder)):
         if row["augmentation"] == "absent":

@@ -126,8 +126,7 @@ def recipe_of(folder: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_example_is_six_requests_a_tool_and_some_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_project(tmp_path / "mine")
     own = own_requests(recipe_of(tmp_path / "mine", monkeypatch).dataset)
-    said = [source.example for source in own.sources]
-    assert {source.origin for source in own.sources} == {"request"}, "every tool has requests of people"
+    said = [source.example for source in own.sources if source.origin == "request"]
     calls = Counter(call.name for example in said for call in example.calls)
     assert set(calls) == set(own.tools)
     assert len(own.tools) in (3, 4)
